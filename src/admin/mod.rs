@@ -1,0 +1,1 @@
+//! The admin endpoint: health, API, status page, metrics.

@@ -1,0 +1,69 @@
+//! What the blocklist is made of and how it is reloaded. All values are checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::decision::Decision;
+use super::pattern::Pattern;
+
+/// The `[blocklist]` part of the configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Quiet time after a change before a file is read.
+    pub settle: Duration,
+    /// The backstop where no file event arrives.
+    pub poll: Duration,
+    /// A pattern that would cover one of these is refused.
+    pub never_block: Vec<Pattern>,
+    /// A feed of 1,000 names or more that loses more than this at once is refused.
+    pub max_shrink_percent: u8,
+    /// A feed with more lines than this that are not names is refused.
+    pub max_error_percent: u8,
+    /// The sources, in the order of the configuration.
+    pub sources: Vec<SourceConfig>,
+    /// Where the last good bytes of every source are kept.
+    pub state_directory: Option<PathBuf>,
+}
+
+/// One file that decisions come from.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// The name in configuration and metrics.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// How to read it.
+    pub content: SourceContent,
+}
+
+/// How a source's file is read.
+#[derive(Debug, Clone)]
+pub enum SourceContent {
+    /// Decision records, each with its own hosts (`blocklist.toml`).
+    Decisions,
+    /// A feed: names only, all under one decision.
+    Feed {
+        /// The format of its lines.
+        format: FeedFormat,
+        /// What a bare name means.
+        scope: Scope,
+        /// The decision of every name in it.
+        decision: Box<Decision>,
+    },
+}
+
+/// The format of a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedFormat {
+    /// One name a line.
+    Domains,
+}
+
+/// What a bare name in a feed means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// That host alone.
+    Exact,
+    /// That host and every host below it.
+    Subtree,
+}

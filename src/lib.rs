@@ -1,0 +1,12 @@
+//! sluis: a reverse proxy that refuses hosts by decision.
+
+pub mod admin;
+pub mod blocklist;
+pub mod document;
+pub mod finding;
+pub mod host;
+pub mod live;
+pub mod notice;
+pub mod proxy;
+pub mod telemetry;
+pub mod tls;

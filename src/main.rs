@@ -1,0 +1,2 @@
+//! The `sluis` program: arguments in, exit status out.
+fn main() {}

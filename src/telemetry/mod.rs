@@ -1,0 +1,4 @@
+//! What the program says about itself: per-worker counters and their exposition, logging, panics.
+
+pub mod counter;
+pub mod outcome;

@@ -1,0 +1,1 @@
+//! Certificates: files to keys, the choice by SNI, and their reload.
