@@ -10,6 +10,7 @@ use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
 
 pub mod limits;
+pub mod sweep;
 
 pub use limits::Limits;
 
