@@ -140,6 +140,11 @@ impl<'d> Table<'d> {
         self.entries.contains_key(key)
     }
 
+    /// Takes note of a key without reading it; where it stands, if it is there.
+    pub fn mark_known(&self, key: &'static str) -> Option<Range<usize>> {
+        self.entry(key).map(Spanned::span)
+    }
+
     /// Records that a key is missing where it is.
     pub fn require(&self, key: &'static str, why: &str) {
         if !self.has(key) {
