@@ -66,11 +66,14 @@ impl<'d> Report<'d> {
     }
 }
 
+/// How the message of every syntax error begins.
+pub const NOT_TOML: &str = "not TOML: ";
+
 /// Parses a text; syntax errors go to the report, and what could be read is returned beside them.
 pub fn parse<'i>(source: &'i SourceText, report: &Report<'_>) -> Spanned<DeTable<'i>> {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
-        report.error(&error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()));
+        report.error(&error.span().unwrap_or(0..0), format!("{NOT_TOML}{}", error.message()));
     }
     document
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::document::{Located, Table, nearest};
 
-use super::reference::{Kind, Section, duration_text, section};
+use super::keys::{Kind, Section, duration_text};
+use super::sections::section;
 
 /// One table and what the reference says about it.
 #[derive(Debug)]

@@ -1,82 +1,13 @@
-//! Every key of the configuration: its kind, its range, its default and what it is for.
+//! The documentation of the configuration, made from the same table that the walker reads its ranges from.
 //!
-//! Inside: the one table that the walker reads its ranges and choices from, and the documentation made of
-//! it (Markdown and JSON schema), so that neither can fall behind. Kept out: reading a document.
+//! Inside: Markdown for people, a JSON schema for editors. Kept out: the keys themselves (`sections.rs`).
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::sections::SECTIONS;
-
-/// A table of the configuration.
-#[derive(Debug)]
-pub struct Section {
-    /// The name with dots; `NAME` stands for a name that the operator chooses, `[]` ends a list of tables.
-    pub name: &'static str,
-    /// What the table is for, in one or two sentences.
-    pub about: &'static str,
-    /// Its keys, in the order of the documentation.
-    pub keys: &'static [Key],
-}
-
-/// A key of a table.
-#[derive(Debug)]
-pub struct Key {
-    /// The name.
-    pub name: &'static str,
-    /// What its value may be.
-    pub kind: Kind,
-    /// The default as TOML, or in words where it is not one value; [`REQUIRED`] where there is none.
-    pub default: &'static str,
-    /// What it is for.
-    pub about: &'static str,
-}
-
-/// What a value may be.
-#[derive(Debug, Clone, Copy)]
-pub enum Kind {
-    /// A string.
-    Text,
-    /// A path, relative to the file that names it.
-    Path,
-    /// A whole number, both ends included.
-    Integer(u64, u64),
-    /// A duration in milliseconds, both ends included.
-    Duration(u64, u64),
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// A list of strings.
-    Strings,
-    /// A table, which has its own section.
-    Table,
-}
-
-/// The default of a key that must be there.
-pub const REQUIRED: &str = "required";
-
-impl Section {
-    /// The key of that name. The walker asks for documented keys only.
-    pub(super) fn key(&self, name: &str) -> &'static Key {
-        self.keys.iter().find(|key| key.name == name).expect("every key of the walker is in the reference")
-    }
-}
-
-/// The section of that name. The walker asks for documented sections only.
-pub(super) fn section(name: &str) -> &'static Section {
-    SECTIONS.iter().find(|section| section.name == name).expect("every table of the walker is in the reference")
-}
-
-/// `"200ms"`, `"5s"`, `"2m"`, `"1h"` or `"7d"`: the largest unit that divides the milliseconds.
-pub(super) fn duration_text(milliseconds: u64) -> String {
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let largest = units.into_iter().find(|(_, unit)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
-    match largest {
-        Some((name, unit)) => format!("{}{name}", milliseconds / unit),
-        None if milliseconds == 0 => "0s".to_owned(),
-        None => format!("{milliseconds}ms"),
-    }
-}
+use super::keys::{Kind, REQUIRED, duration_text};
+use super::sections::{SECTIONS, section};
 
 impl Kind {
     /// In words, for the documentation.
@@ -186,14 +117,6 @@ fn below(parent: &str, key: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_shown_in_their_largest_unit() {
-        for (milliseconds, text) in [(0, "0s"), (10, "10ms"), (1_500, "1500ms"), (5_000, "5s"), (90_000, "90s")] {
-            assert_eq!(duration_text(milliseconds), text);
-        }
-        assert_eq!((duration_text(3_600_000), duration_text(604_800_000)), ("1h".to_owned(), "7d".to_owned()));
-    }
 
     #[test]
     fn documentation_is_what_the_reference_makes() {

@@ -2,7 +2,7 @@
 //!
 //! Inside: names, ranges, defaults, purposes. Kept out: how they are read (`raw.rs`) and shown (`reference.rs`).
 
-use super::reference::{Key, Kind, REQUIRED, Section};
+use super::keys::{Key, Kind, REQUIRED, Section};
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -25,6 +25,11 @@ pub(super) const SECTIONS: &[Section] = &[
     TOP, SERVER, DRAIN, OPERATOR, LISTENER, LISTENER_TLS, ADMIN, METRICS, BLOCKLIST, SOURCE, NOTICE, UPSTREAM, ROUTE, LOG,
     LIMITS,
 ];
+
+/// The section of that name. The walker asks for documented sections only.
+pub(super) fn section(name: &str) -> &'static Section {
+    SECTIONS.iter().find(|section| section.name == name).expect("every table of the walker is in the reference")
+}
 
 const TOP: Section = Section {
     name: "",

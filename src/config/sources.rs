@@ -13,7 +13,7 @@ use crate::blocklist::decision::Decision;
 use crate::document::Table;
 
 use super::check::Check;
-use super::raw::{Blocklist, Source, Text};
+use super::raw::{Blocklist, Source};
 use super::reader::{did_you_mean, one_of};
 use super::values;
 
