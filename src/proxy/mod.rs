@@ -9,8 +9,13 @@ use ipnet::IpNet;
 use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
 
+pub mod context;
+pub mod error;
+pub mod exchange;
 pub mod limits;
+pub mod settings;
 pub mod sweep;
+pub mod upstream;
 
 pub use limits::Limits;
 
