@@ -9,13 +9,13 @@ use ipnet::IpNet;
 use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
 
-pub mod context;
-pub mod error;
-pub mod exchange;
 pub mod limits;
-pub mod settings;
 pub mod sweep;
+pub mod error;
 pub mod upstream;
+pub mod settings;
+pub mod context;
+pub mod exchange;
 
 pub use limits::Limits;
 
