@@ -16,6 +16,9 @@ pub mod upstream;
 pub mod settings;
 pub mod context;
 pub mod exchange;
+pub mod target;
+pub mod headers;
+pub mod route;
 
 pub use limits::Limits;
 
