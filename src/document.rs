@@ -67,7 +67,17 @@ impl<'d> Report<'d> {
 }
 
 /// How the message of every syntax error begins.
-pub const NOT_TOML: &str = "not TOML: ";
+const NOT_TOML: &str = "not TOML: ";
+
+/// The findings that are sure: a document whose syntax is broken is known in part only, and what seems missing,
+/// unused or unknown may be in the rest. A key that is there twice breaks nothing else.
+pub fn without_guesses(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let is_syntax = |finding: &Finding| finding.message.starts_with(NOT_TOML);
+    if findings.iter().any(|finding| is_syntax(finding) && !finding.message.ends_with("duplicate key")) {
+        findings.retain(is_syntax);
+    }
+    findings
+}
 
 /// Parses a text; syntax errors go to the report, and what could be read is returned beside them.
 pub fn parse<'i>(source: &'i SourceText, report: &Report<'_>) -> Spanned<DeTable<'i>> {
@@ -131,8 +141,8 @@ impl<'d> Table<'d> {
     ) -> Option<Located<T>> {
         let entry = self.entry(key)?;
         let Some(value) = convert(entry.get_ref()) else {
-            let found = entry.get_ref().type_str();
-            self.report.error(&entry.span(), format!("`{}` is a {found}; expected {expected}", self.key_name(key)));
+            let found = kind(entry.get_ref());
+            self.report.error(&entry.span(), format!("`{}` is {found}; expected {expected}", self.key_name(key)));
             return None;
         };
         Some(Located { value, span: entry.span() })
@@ -221,8 +231,8 @@ impl<'d> Table<'d> {
             match item.get_ref().as_str() {
                 Some(value) => items.push(Located { value, span: item.span() }),
                 None => {
-                    let found = item.get_ref().type_str();
-                    let message = format!("`{}` has a {found}; expected strings only", self.key_name(key));
+                    let found = kind(item.get_ref());
+                    let message = format!("`{}` has {found}; expected strings only", self.key_name(key));
                     self.report.error(&item.span(), message);
                 }
             }
@@ -306,6 +316,19 @@ impl<'d> Table<'d> {
             let hint = nearest(key, &known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             self.report.error(&name.span(), format!("unknown key `{}`{hint}", self.key_name(key)));
         }
+    }
+}
+
+/// What a value is, in words.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 

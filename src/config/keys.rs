@@ -4,31 +4,31 @@
 
 /// A table of the configuration.
 #[derive(Debug)]
-pub struct Section {
+pub(super) struct Section {
     /// The name with dots; `NAME` stands for a name that the operator chooses, `[]` ends a list of tables.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What the table is for, in one or two sentences.
-    pub about: &'static str,
+    pub(super) about: &'static str,
     /// Its keys, in the order of the documentation.
-    pub keys: &'static [Key],
+    pub(super) keys: &'static [Key],
 }
 
 /// A key of a table.
 #[derive(Debug)]
-pub struct Key {
+pub(super) struct Key {
     /// The name.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What its value may be.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// The default as TOML, or in words where it is not one value; [`REQUIRED`] where there is none.
-    pub default: &'static str,
+    pub(super) default: &'static str,
     /// What it is for.
-    pub about: &'static str,
+    pub(super) about: &'static str,
 }
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A string.
     Text,
     /// A path, relative to the file that names it.
@@ -46,7 +46,7 @@ pub enum Kind {
 }
 
 /// The default of a key that must be there.
-pub const REQUIRED: &str = "required";
+pub(super) const REQUIRED: &str = "required";
 
 impl Section {
     /// The key of that name. The walker asks for documented keys only.

@@ -3,7 +3,7 @@
 //! Inside: each address by itself, and all of them together, since no two may want the same one. Kept out:
 //! binding them, and loading certificates.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use crate::proxy::{ListenerConfig, ListenerTlsConfig, SniMismatch, TlsVersion};
@@ -13,7 +13,10 @@ use super::raw::{ListenerTls, Raw, Text};
 use super::values;
 
 /// Where the admin endpoint is unless the configuration says otherwise.
-pub(super) const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+pub(super) const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+
+/// In place of an address that is wrong; it overlaps with none.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// All addresses, checked.
 #[derive(Debug)]
@@ -31,10 +34,9 @@ pub(super) fn addresses(check: Check<'_>, raw: &Raw<'_>) -> Addresses {
         let name = check.name("listener", &listener.name);
         let key = format!("listener.{name}.address");
         let tls = listener.tls.as_ref().map(|tls| listener_tls(check, tls));
-        if let Some(address) = taken.address(&key, listener.address.as_ref()) {
-            // A listener whose TLS is wrong is not a plaintext one: its finding refuses the whole document.
-            listeners.push(ListenerConfig { name, address, tls: tls.flatten() });
-        }
+        // What is wrong with an address or with TLS refuses the whole document; its certificates are still looked at.
+        let address = taken.address(&key, listener.address.as_ref()).unwrap_or(UNKNOWN);
+        listeners.push(ListenerConfig { name, address, tls: tls.flatten() });
     }
     if raw.listeners.is_empty() {
         check.error(&(0..0), "there is no listener; add [listener.http] with address = \"0.0.0.0:8080\"");
@@ -66,7 +68,8 @@ impl Taken<'_> {
         let span = text?.span.clone();
         if let Some((other, taken, place)) = self.seen.iter().find(|(_, taken, _)| values::overlap(taken, &address)) {
             let line = self.check.line(place);
-            let message = format!("`{key}`: {address} is taken by `{other}` ({taken}, line {line}); choose another port");
+            let message =
+                format!("`{key}`: {address} is taken by `{other}` ({taken}, line {line}); choose another port");
             self.check.error(&span, message);
         }
         self.seen.push((key.to_owned(), address, span));
@@ -76,7 +79,8 @@ impl Taken<'_> {
     /// The default stands nowhere in the document: the address that takes it is the place of the finding.
     fn default_admin(&self) -> Option<SocketAddr> {
         if let Some((other, _, place)) = self.seen.iter().find(|(_, taken, _)| values::overlap(taken, &ADMIN_DEFAULT)) {
-            let message = format!("`{other}` takes {ADMIN_DEFAULT}, the default of `admin.address`; change one of them");
+            let message =
+                format!("`{other}` takes {ADMIN_DEFAULT}, the default of `admin.address`; change one of them");
             self.check.error(place, message);
         }
         Some(ADMIN_DEFAULT)

@@ -60,37 +60,50 @@ pub struct Config {
 /// Reads and checks a configuration file. `random` makes the default of `server.name`. Errors are everything
 /// that is wrong with the file, warnings included, in the order of the file.
 pub fn load(path: &Path, random: u64) -> Result<Config, Vec<Finding>> {
-    let source = file::read(path).map_err(|finding| vec![*finding])?;
-    from_source(&source, random)
+    accept(examine(path, random)?)
 }
 
 /// Checks a configuration that is in memory; relative paths are relative to the folder of `source.file`.
 pub fn from_source(source: &SourceText, random: u64) -> Result<Config, Vec<Finding>> {
+    accept(examine_source(source, random))
+}
+
+/// A configuration with what was found in it. Where there are errors, it says what could be made out, which is
+/// enough to look at the files that it names, and is not to be served.
+#[derive(Debug)]
+pub struct Examined {
+    /// The configuration; its warnings are in `findings`.
+    pub config: Config,
+    /// Everything that is wrong with the file or worth a look, in the order of the file.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads a configuration file and makes out what can be made out. Errors are those of a file that cannot be read.
+pub fn examine(path: &Path, random: u64) -> Result<Examined, Vec<Finding>> {
+    let source = file::read(path).map_err(|finding| vec![*finding])?;
+    Ok(examine_source(&source, random))
+}
+
+fn accept(examined: Examined) -> Result<Config, Vec<Finding>> {
+    if examined.findings.iter().any(Finding::is_error) {
+        return Err(examined.findings);
+    }
+    Ok(Config { warnings: examined.findings, ..examined.config })
+}
+
+fn examine_source(source: &SourceText, random: u64) -> Examined {
     let report = Report::new(source);
     let document = document::parse(source, &report);
-    let syntax_is_right = !report.has_errors();
     let base = source.file.parent().unwrap_or_else(|| Path::new(""));
     let config = {
-        let check = Check::new(&report, base);
         let raw = raw::walk(Table::root(&document, &report));
-        build(check, raw, random)
+        build(Check::new(&report, base), raw, random)
     };
-    let refused = report.has_errors();
-    let findings = report.into_findings();
-    match config {
-        Some(config) if !refused => Ok(Config { warnings: findings, ..config }),
-        _ if syntax_is_right => Err(findings),
-        _ => Err(syntax_only(findings)),
-    }
+    Examined { config, findings: document::without_guesses(report.into_findings()) }
 }
 
-/// A document that does not parse is known in part only: what seems missing, unused or unknown may be in the rest.
-fn syntax_only(findings: Vec<Finding>) -> Vec<Finding> {
-    findings.into_iter().filter(|finding| finding.message.starts_with(document::NOT_TOML)).collect()
-}
-
-/// From raw values to checked ones. None only where an error was recorded.
-fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Option<Config> {
+/// From raw values to checked ones. What is wrong is recorded, and left out or replaced by its default.
+fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Config {
     let addresses = listeners::addresses(check, &raw);
     let upstreams = routes::upstreams(check, &raw);
     routes::loops(check, &raw, &addresses.listeners);
@@ -100,8 +113,8 @@ fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Option<Config> {
     let templates = check.path(raw.templates.as_ref());
     let state_directory = check.path(raw.server.state_directory.as_ref());
     let operator_url = operator.as_ref().is_some_and(|operator| operator.url.is_some());
-    Some(Config {
-        workers: raw.server.workers.as_ref().map_or(Some(0), |found| usize::try_from(found.value).ok())?,
+    Config {
+        workers: raw.server.workers.as_ref().and_then(|found| usize::try_from(found.value).ok()).unwrap_or(0),
         state_directory: state_directory.clone(),
         proxy: proxy::Config {
             server_name: server_name.clone(),
@@ -118,7 +131,7 @@ fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Option<Config> {
         metrics: addresses.metrics,
         logging: logging(&raw.log),
         warnings: Vec::new(),
-    })
+    }
 }
 
 fn server_name(check: Check<'_>, raw: &Server<'_>, random: u64) -> String {
@@ -136,12 +149,15 @@ fn drain(raw: &Server<'_>) -> DrainConfig {
 fn trusted_proxies(check: Check<'_>, raw: &Server<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for text in raw.trusted_proxies.iter().flat_map(|list| &list.value) {
-        let Some((network, meant)) = check.value("server.trusted_proxies", Some(text), values::network) else { continue };
+        let Some((network, meant)) = check.value("server.trusted_proxies", Some(text), values::network) else {
+            continue;
+        };
         if let Some(meant) = meant {
             check.warning(&text.span, format!("`server.trusted_proxies`: {meant}"));
         }
         if network.prefix_len() == 0 {
-            let message = "`server.trusted_proxies` trusts everyone: any client can choose the address it seems to come from";
+            let message =
+                "`server.trusted_proxies` trusts everyone: any client can choose the address it seems to come from";
             check.warning(&text.span, message);
         }
         networks.push(network);

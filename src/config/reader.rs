@@ -129,7 +129,8 @@ impl<'d> Reader<'d> {
     /// A key that a later version will have: an error that says so.
     pub(super) fn not_yet(&self, key: &'static str, what: &str) {
         if let Some(span) = self.table.mark_known(key) {
-            let message = format!("`{}`: this version does not have {what} yet; take the key out", self.table.key_name(key));
+            let message =
+                format!("`{}`: this version does not have {what} yet; take the key out", self.table.key_name(key));
             self.table.report().error(&span, message);
         }
     }

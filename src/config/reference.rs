@@ -17,9 +17,7 @@ impl Kind {
             Self::Path => "path".to_owned(),
             Self::Integer(least, most) => format!("{least} to {most}"),
             Self::Duration(least, most) => format!("duration, {} to {}", duration_text(least), duration_text(most)),
-            Self::Choice(words) => {
-                words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
-            }
+            Self::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
             Self::Strings => "list of strings".to_owned(),
             Self::Table => "table".to_owned(),
         }
@@ -92,7 +90,8 @@ fn object(name: &str) -> Map<String, Value> {
             required.push(key.name);
         }
     }
-    let schema = json!({"type": "object", "additionalProperties": false, "properties": properties, "required": required});
+    let schema =
+        json!({"type": "object", "additionalProperties": false, "properties": properties, "required": required});
     match schema {
         Value::Object(map) => map,
         _ => Map::new(),

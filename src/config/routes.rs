@@ -51,7 +51,8 @@ pub(super) fn loops(check: Check<'_>, raw: &Raw<'_>, listeners: &[ListenerConfig
             ours.port() == server.port && (ours.ip() == ip || ours.ip().is_unspecified() && ip.is_loopback())
         };
         if let Some(listener) = listeners.iter().find(is_ours) {
-            let message = format!("{} is our own [listener.{}]: requests to it would loop", server.label(), listener.name);
+            let message =
+                format!("{} is our own [listener.{}]: requests to it would loop", server.label(), listener.name);
             check.warning(&text.span, message);
         }
     }
@@ -69,7 +70,8 @@ pub(super) fn routes(check: Check<'_>, raw: &Raw<'_>, upstreams: &[UpstreamConfi
             match &default {
                 Some(first) => {
                     let line = check.line(first);
-                    let message = format!("a second [[route]] without `hosts`; the one on line {line} takes everything already");
+                    let message =
+                        format!("a second [[route]] without `hosts`; the one on line {line} takes everything already");
                     check.error(&route.span, message);
                 }
                 None => default = Some(route.span.clone()),
@@ -84,7 +86,10 @@ pub(super) fn routes(check: Check<'_>, raw: &Raw<'_>, upstreams: &[UpstreamConfi
         check.warning(&(0..0), "there is no [[route]]: every host that is not blocked gets 421");
     }
     for (upstream, _) in raw.upstreams.iter().zip(&used).filter(|(_, used)| !**used) {
-        check.warning(&upstream.name.span, format!("[upstream.{}] is never used: no route names it", upstream.name.value));
+        check.warning(
+            &upstream.name.span,
+            format!("[upstream.{}] is never used: no route names it", upstream.name.value),
+        );
     }
     routes
 }

@@ -86,7 +86,8 @@ fn format(check: Check<'_>, raw: &Source<'_>, path: Option<&Path>) -> Option<&'s
         }
         None => {
             let hint = did_you_mean(word, FORMATS_NOW);
-            let message = format!("`blocklist.source.{name}.format` is \"{word}\"; expected {}{hint}", one_of(FORMATS_NOW));
+            let message =
+                format!("`blocklist.source.{name}.format` is \"{word}\"; expected {}{hint}", one_of(FORMATS_NOW));
             check.error(&text.span, message);
             None
         }
@@ -151,7 +152,8 @@ impl Taken<'_> {
     fn path(&mut self, path: &Path, source: &str, place: &Range<usize>) {
         if let Some((other, first)) = self.paths.get(path) {
             let line = self.check.line(first);
-            let message = format!("`blocklist.source.{source}.path`: source `{other}` (line {line}) reads that file already");
+            let message =
+                format!("`blocklist.source.{source}.path`: source `{other}` (line {line}) reads that file already");
             self.check.error(place, message);
         }
         self.paths.insert(path.to_owned(), (source.to_owned(), place.clone()));
@@ -160,9 +162,40 @@ impl Taken<'_> {
     fn id(&mut self, id: &str, source: &str, place: &Range<usize>) {
         if let Some((other, first)) = self.ids.get(id) {
             let line = self.check.line(first);
-            let message = format!("`blocklist.source.{source}.decision.id` \"{id}\" is the id of source `{other}` (line {line}) too");
+            let message = format!(
+                "`blocklist.source.{source}.decision.id` \"{id}\" is the id of source `{other}` (line {line}) too"
+            );
             self.check.error(place, message);
         }
         self.ids.insert(id.to_owned(), (source.to_owned(), place.clone()));
     }
+}
+
+/// TEMPORARY
+fn feed_decision(table: Table<'_>) -> Option<Decision> {
+    use crate::blocklist::decision::{Basis, When};
+    let id = table.required_string("id")?;
+    let basis = Basis::from_name(table.required_string("basis")?.value)?;
+    let by = table.required_string("decided_by")?;
+    let _ = table.datetime("decided_at");
+    let d = Decision {
+        id: id.value.into(),
+        basis,
+        decided_by: by.value.into(),
+        decided_at: When::Day(jiff::civil::date(2026, 11, 1)),
+        review_by: None,
+        effective_from: None,
+        effective_until: None,
+        category: None,
+        authority: None,
+        reference: None,
+        statement_url: None,
+        appeal_url: None,
+        precedents: vec![],
+        countries: vec![],
+        mode: Default::default(),
+        summary: vec![],
+    };
+    table.finish();
+    Some(d)
 }

@@ -70,7 +70,9 @@ pub(super) fn network(text: &str) -> Result<(IpNet, Option<String>), String> {
 /// A host pattern.
 pub(super) fn pattern(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text).map_err(|error| {
-        format!("\"{text}\" is not a host pattern: {error}; expected `x` (that host), `*.x` (all below it) or `.x` (both)")
+        format!(
+            "\"{text}\" is not a host pattern: {error}; expected `x` (that host), `*.x` (all below it) or `.x` (both)"
+        )
     })
 }
 
@@ -98,9 +100,13 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
     let goes_somewhere = match scheme.as_str() {
         "mailto" => rest.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()),
         "tel" => rest.bytes().any(|byte| byte.is_ascii_digit()),
-        _ => text.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty())),
+        _ => rest.starts_with("//") && text.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty())),
     };
-    if goes_somewhere { Ok(text.to_owned()) } else { bad("goes nowhere: the address after the scheme is missing or malformed") }
+    if goes_somewhere {
+        Ok(text.to_owned())
+    } else {
+        bad("goes nowhere: the address after the scheme is missing or malformed")
+    }
 }
 
 /// `host:port`, `http://host:port` or `https://host:port`.
@@ -122,7 +128,8 @@ pub(super) fn server(text: &str) -> Result<ServerConfig, String> {
         return bad("is an IPv6 address without brackets, such as \"[::1]:3000\", or has two ports");
     }
     // The last colon of `[::1]` is inside the brackets: no port there.
-    let Some((host, port)) = rest.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']')) else {
+    let Some((host, port)) = rest.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'))
+    else {
         return bad("has no port");
     };
     let all_digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -215,16 +222,29 @@ mod tests {
             assert!(url(right, CONTACT).is_ok(), "{right}");
         }
         for wrong in [
-            "", "edge.example", "https:", "https://", "https:///path", "ftp://edge.example", "javascript:alert(1)",
-            "https://edge.example/<script>", "https://edge.example/a b", "https://edge.example/\r\nX: y",
-            "https://édge.example/", "mailto:abuse@edge.example",
+            "",
+            "edge.example",
+            "https:",
+            "https://",
+            "https:///path",
+            "ftp://edge.example",
+            "javascript:alert(1)",
+            "https://edge.example/<script>",
+            "https://edge.example/a b",
+            "https://edge.example/\r\nX: y",
+            "https://édge.example/",
+            "mailto:abuse@edge.example",
         ] {
             assert!(url(wrong, WEB).is_err(), "{wrong}");
         }
-        for wrong in ["abuse@edge.example", "mailto:", "mailto:abuse", "mailto:@edge.example", "tel:", "data:text/html,x"] {
+        for wrong in
+            ["abuse@edge.example", "mailto:", "mailto:abuse", "mailto:@edge.example", "tel:", "data:text/html,x"]
+        {
             assert!(url(wrong, CONTACT).is_err(), "{wrong}");
         }
-        assert!(url("abuse@edge.example", CONTACT).expect_err("no URL").contains("write \"mailto:abuse@edge.example\""));
+        assert!(
+            url("abuse@edge.example", CONTACT).expect_err("no URL").contains("write \"mailto:abuse@edge.example\"")
+        );
     }
 
     #[test]
