@@ -3,10 +3,13 @@
 pub mod admin;
 pub mod blocklist;
 pub mod document;
+pub mod file_watch;
 pub mod finding;
 pub mod host;
+pub mod kept_copy;
 pub mod live;
 pub mod notice;
 pub mod proxy;
 pub mod telemetry;
 pub mod tls;
+pub mod whole_file;
