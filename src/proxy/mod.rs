@@ -10,6 +10,12 @@ use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
 
 pub mod limits;
+pub mod sweep;
+pub mod error;
+pub mod upstream;
+pub mod settings;
+pub mod context;
+pub mod exchange;
 
 pub use limits::Limits;
 
