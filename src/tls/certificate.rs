@@ -31,6 +31,8 @@ pub struct Certificate {
     pub name: String,
     /// When it expires.
     pub not_after: Timestamp,
+    /// The names in it, canonical: hosts, then one-label wildcards as `*.x`.
+    pub names: Arc<[Box<str>]>,
     /// The hosts that it is for, and those of which it covers every name with one more label.
     pub(super) hosts: Vec<HostName>,
     pub(super) hosts_below: Vec<HostName>,
@@ -45,12 +47,6 @@ impl Certificate {
             self.hosts_below.iter().find(|wildcard| wildcard.as_str() == parent)
         };
         self.hosts.contains(host) || below().is_some()
-    }
-
-    /// The names in it, as they are written in certificates.
-    pub fn names(&self) -> Vec<String> {
-        let exact = self.hosts.iter().map(|host| host.as_str().to_owned());
-        exact.chain(self.hosts_below.iter().map(|host| format!("*.{}", host.as_str()))).collect()
     }
 }
 
@@ -161,7 +157,9 @@ impl PairBytes {
         let chain = self.parse_chain()?;
         let key = self.parse_key()?;
         let key = provider.key_provider.load_private_key(key).map_err(|error| {
-            self.key_error(format!("the key cannot be used: {error}; expected ECDSA, Ed25519, or RSA of 2048 bits or more"))
+            self.key_error(format!(
+                "the key cannot be used: {error}; expected ECDSA, Ed25519, or RSA of 2048 bits or more"
+            ))
         })?;
         let leaf = chain.first().cloned().ok_or_else(|| self.chain_error("no certificate"))?;
         let key = CertifiedKey::new(chain, key);
@@ -187,9 +185,8 @@ impl PairBytes {
     ) -> Result<(Certificate, Vec<Finding>), Finding> {
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|error| self.chain_error(format!("the certificate cannot be parsed: {error}")))?;
-        let moment = |time: x509_parser::time::ASN1Time| {
-            Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
-        };
+        let moment =
+            |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX);
         let (not_before, not_after) = (moment(parsed.validity.not_before), moment(parsed.validity.not_after));
         let (hosts, hosts_below) = hosts_of(&parsed);
         let mut warnings = Vec::new();
@@ -201,13 +198,17 @@ impl PairBytes {
             warn(format!("the certificate is not valid before {not_before}; clients will refuse it"));
         }
         if hosts.is_empty() && hosts_below.is_empty() {
-            warn("the certificate names no host (subjectAltName); it is served only where it is the default".to_owned());
+            warn(
+                "the certificate names no host (subjectAltName); it is served only where it is the default".to_owned(),
+            );
         }
         if let Some(position) = broken_link(&key.cert) {
             warn(format!("certificate {} of the chain was not issued by the one after it", position + 1));
         }
-        let certificate = Certificate { name: name.to_owned(), not_after, hosts, hosts_below, key: Arc::new(key) };
-        Ok((certificate, warnings))
+        let names = hosts.iter().map(|host| host.as_str().into());
+        let names = names.chain(hosts_below.iter().map(|host| format!("*.{}", host.as_str()).into()));
+        let (name, names, key) = (name.to_owned(), names.collect(), Arc::new(key));
+        Ok((Certificate { name, not_after, names, hosts, hosts_below, key }, warnings))
     }
 
     fn parse_chain(&self) -> Result<Vec<CertificateDer<'static>>, Finding> {
@@ -228,7 +229,8 @@ impl PairBytes {
         }
         let has = |text: &str| self.key.windows(text.len()).any(|window| window == text.as_bytes());
         if has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("Proc-Type: 4,ENCRYPTED") {
-            return Err(self.key_error("the key is encrypted, and there is nobody to ask for its passphrase; store it decrypted"));
+            return Err(self
+                .key_error("the key is encrypted, and there is nobody to ask for its passphrase; store it decrypted"));
         }
         PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| match error {
             pem::Error::NoItemsFound => self.key_error("no private key in it; expected -----BEGIN PRIVATE KEY-----"),
@@ -324,7 +326,8 @@ mod tests {
         for other in ["www.example.com", "example.net", "a.b.example.net", "net", "192.0.2.2", "example.org"] {
             assert!(!certificate.covers(&host(other)), "{other}");
         }
-        assert_eq!(certificate.names(), ["example.com", "192.0.2.1", "[2001:db8::1]", "*.example.net"]);
+        let names: Vec<&str> = certificate.names.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["example.com", "192.0.2.1", "[2001:db8::1]", "*.example.net"]);
     }
 
     #[test]
@@ -362,8 +365,11 @@ mod tests {
 
     #[test]
     fn expired_and_odd_certificates_are_warnings() {
-        let (first, second) = (pair(&["a.example"]), pair(&["b.example"]));
-        let chain = format!("{}{}", first.chain_pem, second.chain_pem);
+        let first = pair(&["a.example"]);
+        let mut stranger = rcgen::CertificateParams::new(vec!["b.example".to_owned()]).expect("a name");
+        stranger.distinguished_name.push(rcgen::DnType::CommonName, "somebody else");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let chain = format!("{}{}", first.chain_pem, stranger.self_signed(&key).expect("made").pem());
         let far: Timestamp = "5000-01-01T00:00:00Z".parse().expect("a timestamp");
         let (_, warnings) = parse(&bytes(chain, first.key_pem.clone()), far).expect("usable");
         let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();

@@ -57,9 +57,8 @@ pub(super) fn server_config(
         TlsVersion::Tls13 => &[&rustls::version::TLS13],
     };
     let failed = |error: rustls::Error| Finding::without_place(format!("TLS cannot be set up: {error}"));
-    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(versions)
-        .map_err(failed)?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(versions).map_err(failed)?;
     let builder = match &config.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
@@ -81,7 +80,8 @@ fn roots(path: &Path) -> Result<RootCertStore, Finding> {
     let file = whole_file::read(path, FILE_BYTES).map_err(|error| refuse(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&file.bytes) {
-        let certificate = certificate.map_err(|_| refuse("the file is not PEM, or ends in mid-certificate".to_owned()))?;
+        let certificate =
+            certificate.map_err(|_| refuse("the file is not PEM, or ends in mid-certificate".to_owned()))?;
         roots.add(certificate).map_err(|error| refuse(format!("a certificate cannot be used as a root: {error}")))?;
     }
     if roots.is_empty() {

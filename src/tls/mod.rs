@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod config;
+pub mod listener;
 pub mod reload;
 pub mod resolver;
 pub mod self_signed;

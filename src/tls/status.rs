@@ -2,6 +2,8 @@
 //!
 //! Inside: the values. Kept out: how they are shown, and how they come about.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::finding::Finding;
@@ -25,7 +27,7 @@ pub struct CertificateStatus {
     /// NAME.
     pub name: String,
     /// The hosts that it is for.
-    pub hosts: Vec<String>,
+    pub hosts: Arc<[Box<str>]>,
     /// When it expires; none where no certificate of this NAME is in force.
     pub not_after: Option<Timestamp>,
     /// When it was loaded; none where no certificate of this NAME is in force.
