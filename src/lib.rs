@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod blocklist;
+pub mod cli;
 pub mod config;
 pub mod document;
 pub mod drain;

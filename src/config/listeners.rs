@@ -6,7 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
-use crate::proxy::{ListenerConfig, ListenerTlsConfig, SniMismatch, TlsVersion};
+use crate::proxy::{ListenerConfig, ListenerTlsConfig, SniMismatch};
+use crate::tls::config::{Config, TlsVersion};
 
 use super::check::Check;
 use super::raw::{ListenerTls, Raw, Text};
@@ -89,20 +90,18 @@ impl Taken<'_> {
 
 fn listener_tls(check: Check<'_>, raw: &ListenerTls<'_>) -> Option<ListenerTlsConfig> {
     let default = check.value("tls.default", raw.default.as_ref(), certificate_name);
-    Some(ListenerTlsConfig {
-        certificates: check.path(raw.certificates.as_ref())?,
-        default,
-        sni_mismatch: match raw.sni_mismatch.as_ref().map(|found| found.value) {
-            Some("reject") => SniMismatch::Reject,
-            Some("allow") => SniMismatch::Allow,
-            _ => SniMismatch::Certificate,
-        },
-        min_version: match raw.min_version.as_ref().map(|found| found.value) {
-            Some("1.3") => TlsVersion::Tls13,
-            _ => TlsVersion::Tls12,
-        },
-        client_ca: check.path(raw.client_ca.as_ref()),
-    })
+    let min_version = match raw.min_version.as_ref().map(|found| found.value) {
+        Some("1.3") => TlsVersion::Tls13,
+        _ => TlsVersion::Tls12,
+    };
+    let sni_mismatch = match raw.sni_mismatch.as_ref().map(|found| found.value) {
+        Some("reject") => SniMismatch::Reject,
+        Some("allow") => SniMismatch::Allow,
+        _ => SniMismatch::Certificate,
+    };
+    let certificates = check.path(raw.certificates.as_ref())?;
+    let client_ca = check.path(raw.client_ca.as_ref());
+    Some(ListenerTlsConfig { tls: Config { certificates, default, min_version, client_ca }, sni_mismatch })
 }
 
 fn certificate_name(text: &str) -> Result<String, String> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::finding::Severity;
-use crate::proxy::{Limits, SniMismatch, TlsVersion};
+use crate::proxy::{Limits, SniMismatch};
+use crate::tls::config::TlsVersion;
 
 const EXAMPLE: &str = include_str!("../../config/sluis.toml");
 const MINIMAL: &str = include_str!("../../config/minimal.toml");
@@ -83,9 +84,9 @@ fn example_means_what_it_says() {
     assert_eq!((config.proxy.server_name.as_str(), config.proxy.drain.delay), ("edge-1", Duration::from_secs(5)));
     let https = &config.proxy.listeners[1];
     let tls = https.tls.as_ref().expect("the second listener has TLS");
-    assert_eq!((https.name.as_str(), tls.certificates.as_path()), ("https", Path::new("etc/../certs")));
-    assert_eq!((tls.default.as_deref(), tls.sni_mismatch), (Some("edge"), SniMismatch::Certificate));
-    assert_eq!((tls.min_version, tls.client_ca.as_deref()), (TlsVersion::Tls12, None));
+    assert_eq!((https.name.as_str(), tls.tls.certificates.as_path()), ("https", Path::new("etc/../certs")));
+    assert_eq!((tls.tls.default.as_deref(), tls.sni_mismatch), (Some("edge"), SniMismatch::Certificate));
+    assert_eq!((tls.tls.min_version, tls.tls.client_ca.as_deref()), (TlsVersion::Tls12, None));
     let sources: Vec<(&str, &Path)> =
         config.blocklist.sources.iter().map(|source| (source.name.as_str(), source.path.as_path())).collect();
     let expected = [("decisions", Path::new("etc/blocklist.toml")), ("phishing", Path::new("etc/lists/phishing.txt"))];
@@ -157,7 +158,7 @@ fn example_has_no_key_that_is_not_read_even_where_it_is_commented_out() {
         .collect();
     let config = accepted(&enabled);
     assert_eq!(config.state_directory.as_deref(), Some(Path::new("/var/lib/sluis")));
-    assert!(config.proxy.listeners[1].tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()));
+    assert!(config.proxy.listeners[1].tls.as_ref().is_some_and(|tls| tls.tls.client_ca.is_some()));
     assert!(config.notice.is_some_and(|notice| notice.templates.is_some()));
     assert!(config.proxy.upstreams[1].ca.is_some());
 }
