@@ -1,25 +1,11 @@
 //! What the visitor of a blocked host is shown.
 
-use std::path::PathBuf;
+pub mod config;
 
-/// What every notice says besides its decision. All values are checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Our pseudonym in Proxy-Status.
-    pub server_name: String,
-    /// Who runs this edge.
-    pub operator: Operator,
-    /// A directory of the operator's own templates.
-    pub templates: Option<PathBuf>,
-}
+mod escape;
 
-/// Who runs this edge; printed on every notice.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Operator {
-    /// The name; not empty where there is a blocklist.
-    pub name: String,
-    /// A page about the operator's blocking; there where a decision is a legal demand.
-    pub url: Option<String>,
-    /// Where to object (`mailto:` or `https:`); not empty where there is a blocklist.
-    pub contact: String,
-}
+pub mod language;
+
+pub mod negotiate;
+
+pub use config::{Config, Operator};
