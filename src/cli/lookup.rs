@@ -1,2 +1,4 @@
 pub(super) use super::check::Arguments;
-pub(super) fn run(_: &Arguments) -> super::Exit { super::Exit::Failed }
+pub(super) fn run(_: &Arguments) -> super::Exit {
+    super::Exit::Failed
+}

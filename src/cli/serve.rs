@@ -1,1 +1,3 @@
-pub(super) fn run(_: &std::path::Path) -> super::Exit { super::Exit::Failed }
+pub(super) fn run(_: &std::path::Path) -> super::Exit {
+    super::Exit::Failed
+}

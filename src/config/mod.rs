@@ -112,7 +112,7 @@ fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Config {
     let operator = operator(check, &raw.operator, !raw.blocklist.sources.is_empty());
     let templates = check.path(raw.templates.as_ref());
     let state_directory = check.path(raw.server.state_directory.as_ref());
-    let operator_url = operator.as_ref().is_some_and(|operator| operator.url.is_some());
+    let has_operator_url = operator.as_ref().is_some_and(|operator| operator.url.is_some());
     Config {
         workers: raw.server.workers.as_ref().and_then(|found| usize::try_from(found.value).ok()).unwrap_or(0),
         state_directory: state_directory.clone(),
@@ -126,7 +126,7 @@ fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Config {
             drain: drain(&raw.server),
         },
         notice: operator.map(|operator| notice::Config { server_name, operator, templates }),
-        blocklist: sources::blocklist(check, raw.blocklist, state_directory, operator_url),
+        blocklist: sources::blocklist(check, raw.blocklist, state_directory, has_operator_url),
         admin: admin::Config { address: addresses.admin },
         metrics: addresses.metrics,
         logging: logging(&raw.log),

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::blocklist::config::{Config, FeedFormat, Scope, SourceConfig, SourceContent};
-use crate::blocklist::decision::Decision;
-use crate::document::Table;
+use crate::blocklist::format::fields;
 
 use super::check::Check;
 use super::raw::{Blocklist, Source};
@@ -22,12 +21,12 @@ const FORMATS: &[&str] = &["decisions", "domains", "hosts", "adblock", "dnsmasq"
 const FORMATS_NOW: &[&str] = &["decisions", "domains"];
 
 /// Checks `[blocklist]`; the decision tables of the sources are read, which is why it takes the raw one whole.
-/// `operator_url` says whether the operator has a page about its blocking.
+/// `has_operator_url` says whether the operator has a page about its blocking.
 pub(super) fn blocklist(
     check: Check<'_>,
     raw: Blocklist<'_>,
     state_directory: Option<PathBuf>,
-    operator_url: bool,
+    has_operator_url: bool,
 ) -> Config {
     let percent = |found: Option<u64>, default: u8| found.and_then(|value| u8::try_from(value).ok()).unwrap_or(default);
     let patterns = raw.never_block.iter().flat_map(|list| &list.value);
@@ -43,13 +42,19 @@ pub(super) fn blocklist(
         sources: raw
             .sources
             .into_iter()
-            .filter_map(|source| one_source(check, source, &mut taken, operator_url))
+            .filter_map(|source| one_source(check, source, &mut taken, has_operator_url))
             .collect(),
         state_directory,
+        has_operator_url,
     }
 }
 
-fn one_source(check: Check<'_>, raw: Source<'_>, taken: &mut Taken<'_>, operator_url: bool) -> Option<SourceConfig> {
+fn one_source(
+    check: Check<'_>,
+    raw: Source<'_>,
+    taken: &mut Taken<'_>,
+    has_operator_url: bool,
+) -> Option<SourceConfig> {
     let name = check.name("blocklist.source", &raw.name);
     let path = check.path(raw.path.as_ref());
     if let (Some(path), Some(text)) = (&path, &raw.path) {
@@ -57,7 +62,7 @@ fn one_source(check: Check<'_>, raw: Source<'_>, taken: &mut Taken<'_>, operator
     }
     let content = match format(check, &raw, path.as_deref())? {
         "decisions" => decisions(check, &raw, &name),
-        _ => feed(check, raw, &name, taken, operator_url)?,
+        _ => feed(check, raw, &name, taken, has_operator_url)?,
     };
     Some(SourceConfig { name, path: path?, content })
 }
@@ -111,7 +116,7 @@ fn feed(
     raw: Source<'_>,
     name: &str,
     taken: &mut Taken<'_>,
-    operator_url: bool,
+    has_operator_url: bool,
 ) -> Option<SourceContent> {
     if !raw.has_scope {
         let message = format!(
@@ -129,9 +134,9 @@ fn feed(
     }
     let table = raw.decision?;
     let place = table.span().clone();
-    let decision = feed_decision(table)?;
+    let decision = fields::source_decision(table)?;
     taken.id(&decision.id, name, &place);
-    if decision.basis.is_legal_demand() && !operator_url {
+    if decision.basis.is_legal_demand() && !has_operator_url {
         let message = format!(
             "`blocklist.source.{name}.decision` is a legal demand: its notice links to `operator.url` (RFC 7725), which is missing"
         );
@@ -169,33 +174,4 @@ impl Taken<'_> {
         }
         self.ids.insert(id.to_owned(), (source.to_owned(), place.clone()));
     }
-}
-
-/// TEMPORARY
-fn feed_decision(table: Table<'_>) -> Option<Decision> {
-    use crate::blocklist::decision::{Basis, When};
-    let id = table.required_string("id")?;
-    let basis = Basis::from_name(table.required_string("basis")?.value)?;
-    let by = table.required_string("decided_by")?;
-    let _ = table.datetime("decided_at");
-    let d = Decision {
-        id: id.value.into(),
-        basis,
-        decided_by: by.value.into(),
-        decided_at: When::Day(jiff::civil::date(2026, 11, 1)),
-        review_by: None,
-        effective_from: None,
-        effective_until: None,
-        category: None,
-        authority: None,
-        reference: None,
-        statement_url: None,
-        appeal_url: None,
-        precedents: vec![],
-        countries: vec![],
-        mode: Default::default(),
-        summary: vec![],
-    };
-    table.finish();
-    Some(d)
 }

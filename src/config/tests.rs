@@ -391,7 +391,10 @@ fn wrong_upstreams_and_routes_are_refused() {
             ),
             &["11:10: `route.hosts`: \"*.a.example\" claims the same hosts below it as the route on line 8"],
         ),
-        (with("[route]\nupstream = \"origin\"\n"), &["7:2: not TOML: duplicate key", "7:1: `route` is a table; expected a list of tables"]),
+        (
+            with("[route]\nupstream = \"origin\"\n"),
+            &["7:2: not TOML: duplicate key", "7:1: `route` is a table; expected a list of tables"],
+        ),
         (
             format!("{listener}[[route]]\nupstream = \"a\"\n"),
             &["4:12: `route.upstream` is \"a\", which is no upstream; there is no [upstream.NAME] at all"],

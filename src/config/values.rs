@@ -100,7 +100,10 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
     let goes_somewhere = match scheme.as_str() {
         "mailto" => rest.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()),
         "tel" => rest.bytes().any(|byte| byte.is_ascii_digit()),
-        _ => rest.starts_with("//") && text.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty())),
+        _ => {
+            rest.starts_with("//")
+                && text.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()))
+        }
     };
     if goes_somewhere {
         Ok(text.to_owned())

@@ -13,4 +13,6 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     blocklist: Option<std::path::PathBuf>,
 }
-pub(super) fn run(_: &Arguments) -> super::Exit { super::Exit::Failed }
+pub(super) fn run(_: &Arguments) -> super::Exit {
+    super::Exit::Failed
+}
