@@ -3,8 +3,15 @@
 //! Inside: lists, certificates, templates and roots, each by the part that owns it. Kept out: the configuration
 //! itself, and what is done with the findings.
 
+use std::path::Path;
+
+use crate::blocklist::decision::Mode;
+use crate::blocklist::format::decisions;
+use crate::blocklist::parsed::Owner;
+use crate::blocklist::pattern::Reach;
 use crate::config::Config;
 use crate::finding::Finding;
+use crate::notice::Notices;
 use crate::tls;
 
 /// How much was looked at.
@@ -27,7 +34,7 @@ pub(super) fn examine(config: &Config) -> (Vec<Finding>, Counts) {
         names: 0,
     };
     let mut findings = certificates(config);
-    findings.extend(certificates(config));
+    findings.extend(templates(config));
     (findings, counts)
 }
 
@@ -36,4 +43,22 @@ fn certificates(config: &Config) -> Vec<Finding> {
     let settings: Vec<_> =
         listeners.filter_map(|listener| Some((listener.name.clone(), listener.tls.as_ref()?.tls.clone()))).collect();
     tls::reload::check(&settings)
+}
+
+fn templates(config: &Config) -> Vec<Finding> {
+    config.notice.as_ref().and_then(|notice| Notices::load(notice).err()).unwrap_or_default()
+}
+
+/// A host that a list of records blocks now; none where it blocks none, or cannot be read.
+pub(super) fn blocked_host(list: &Path) -> Option<String> {
+    let parsed = decisions::parse(list, &std::fs::read(list).ok()?);
+    let now = jiff::Timestamp::now();
+    let in_force = (0..).zip(&parsed.decisions).filter(|(_, decision)| {
+        decision.mode == Mode::Enforce && decision.countries.is_empty() && decision.in_force(now)
+    });
+    let mut names = in_force.flat_map(|(index, _)| parsed.names.of(Owner::Decision(index)));
+    names.find_map(|record| {
+        let name = record.view().name;
+        Some(if record.reach == Reach::Below { format!("www.{name}") } else { name.to_owned() })
+    })
 }

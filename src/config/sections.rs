@@ -175,7 +175,7 @@ const BLOCKLIST: Section = Section {
     name: "blocklist",
     about: "How sources are watched, and what is refused on the way in.",
     keys: &[
-        key("settle", Kind::Duration(0, 60 * SECOND), "\"200ms\"", "Quiet time after a change before a file is read."),
+        key("settle", Kind::Duration(0, HOUR), "\"200ms\"", "Quiet time after a change before a file is read."),
         key("poll", Kind::Duration(100, HOUR), "\"5s\"", "The backstop where no file event arrives."),
         key("never_block", Kind::Strings, "[]", "Host patterns; a decision that would hit one of these is refused."),
         key(
@@ -274,7 +274,7 @@ const LIMITS: Section = Section {
     keys: &[
         key(
             "request_head_bytes",
-            Kind::Integer(8_192, 1_048_576),
+            Kind::Integer(1_024, 1_048_576),
             "32768",
             "A request's head; one that never ends fills memory. Exceeded: 431.",
         ),

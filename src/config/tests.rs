@@ -482,7 +482,7 @@ fn wrong_limits_are_refused() {
     each_is_refused(&[
         (
             limits("request_head_bytes = 0\n"),
-            &["8:22: `limits.request_head_bytes` is 0; expected a whole number from 8192 to 1048576"],
+            &["8:22: `limits.request_head_bytes` is 0; expected a whole number from 1024 to 1048576"],
         ),
         (limits("request_head_bytes = \"32KiB\"\n"), &["8:22: `limits.request_head_bytes` is a string"]),
         (

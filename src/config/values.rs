@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::blocklist::format::fields;
 use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
 use crate::proxy::ServerConfig;
@@ -98,12 +99,8 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
         return bad(&format!("has another scheme; expected one of {expected}"));
     }
     let goes_somewhere = match scheme.as_str() {
-        "mailto" => rest.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()),
         "tel" => rest.bytes().any(|byte| byte.is_ascii_digit()),
-        _ => {
-            rest.starts_with("//")
-                && text.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()))
-        }
+        _ => fields::is_url(text, schemes),
     };
     if goes_somewhere {
         Ok(text.to_owned())
