@@ -285,7 +285,7 @@ fn read(tag: &str, root: &Table<'_>, base: Option<&Language>) -> Language {
     if let Some(table) = table {
         table.finish();
     }
-    let direction = direction(root).or(base.map(Language::direction)).unwrap_or(Direction::LeftToRight);
+    let direction = direction(root).or_else(|| base.map(Language::direction)).unwrap_or(Direction::LeftToRight);
     Language { tag: tag.into(), direction, texts: texts.into(), bases: bases.into() }
 }
 

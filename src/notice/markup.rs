@@ -99,7 +99,8 @@ impl Markup {
 
     /// Whether both stand in the same kind of place.
     pub(super) fn stands_as(&self, other: &Self) -> bool {
-        self.state == other.state && (self.state == State::Text || self.attribute == other.attribute)
+        let same_attribute = self.attribute == other.attribute || matches!(self.state, State::Text | State::Tag);
+        self.state == other.state && same_attribute
     }
 
     /// Takes one character, or the longer mark that begins with it; returns the bytes taken.
@@ -145,10 +146,8 @@ impl Markup {
         let begins_tag = character.is_ascii_alphabetic() || matches!(character, '/' | '!' | '?');
         if self.state == State::LessThan && begins_tag {
             self.state = State::TagName;
-            self.element.clear();
-            if character.is_ascii_alphabetic() {
-                self.element.push(character.to_ascii_lowercase());
-            }
+            // The `/` of an end tag stays in the name, so that only a start tag opens a raw element.
+            self.element = character.to_ascii_lowercase().to_string();
         } else {
             self.state = if character == '<' { State::LessThan } else { State::Text };
         }

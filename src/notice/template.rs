@@ -60,7 +60,7 @@ pub(super) enum Piece {
     Section {
         field: Field,
         present: bool,
-        pieces: Vec<Piece>,
+        pieces: Vec<Self>,
     },
 }
 
@@ -69,7 +69,7 @@ enum Node {
     Literal(String),
     Value(Field, Form),
     Text(Text, Form),
-    Section { field: Field, present: bool, nodes: Vec<Node> },
+    Section { field: Field, present: bool, nodes: Vec<Self> },
 }
 
 impl Template {
