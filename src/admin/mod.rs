@@ -31,11 +31,9 @@ mod tests;
 pub use server::{serve, serve_metrics};
 pub use state::{Admin, Facts, Setup};
 
-/// The `[admin]` part of the configuration, and the `[metrics]` part. Both need a restart to change.
+/// The `[admin]` part of the configuration. The address needs a restart to change, as that of `[metrics]` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Where the whole endpoint listens.
     pub address: SocketAddr,
-    /// Where metrics and health alone are, for scrapers and load balancers.
-    pub metrics_address: Option<SocketAddr>,
 }
