@@ -294,8 +294,7 @@ impl SourceFile {
         }
         let lines: Vec<&str> = self.text.lines().collect();
         let tests = lines.windows(2).position(|pair| {
-            pair[0] == "#[cfg(test)]" && (pair[1].starts_with("mod ") || pair[1].starts_with("pub mod "))
-                || pair[0] == "#[cfg(test)]" && pair[1].starts_with("#[")
+            pair[0] == "#[cfg(test)]" && ["mod ", "pub mod ", "#["].iter().any(|start| pair[1].starts_with(start))
         });
         match tests {
             Some(at) if !lines[at + 1].ends_with(';') => lines[..at].to_vec(),
@@ -398,7 +397,7 @@ fn expand(path: &str) -> Vec<Vec<String>> {
             break;
         }
         let last = parts.len() - 1;
-        if !(character == '{' && depth == 1 || character == ',' && depth == 1) {
+        if depth > 1 || !matches!(character, '{' | ',') {
             parts[last].push(character);
         }
     }

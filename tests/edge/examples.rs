@@ -97,9 +97,7 @@ fn everything_that_is_wrong_is_told_at_once_with_its_place() {
 fn warning_is_no_error_unless_strict() {
     let place = tempfile::tempdir().unwrap();
     // A registrable domain whose www stays open.
-    Setup::new(Origin::hello().address())
-        .records(crate::support::setup::record("x", "site.example"))
-        .write(place.path());
+    Setup::new(Origin::hello().address()).records(record("x", "site.example")).write(place.path());
     let text = fs::read_to_string(place.path().join("blocklist.toml")).unwrap();
     fs::write(place.path().join("blocklist.toml"), text.replace("site.example", "site.com")).unwrap();
     assert_eq!(check(place.path(), Path::new("sluis.toml"), &[]).code, 0);

@@ -293,7 +293,7 @@ fn checksum(bytes: &[u8], so_far: u64) -> u64 {
 #[test]
 fn big_bodies_stream_both_ways_and_a_slow_reader_does_not_fill_the_memory() {
     const BYTES: usize = 64 * 1024 * 1024;
-    const CHUNK: [u8; 65_536] = {
+    static CHUNK: [u8; 65_536] = {
         let mut bytes = [0; 65_536];
         let mut at = 0;
         while at < bytes.len() {

@@ -293,8 +293,11 @@ fn tls_session(sni: Option<&str>, protocols: &[&[u8]]) -> ClientConnection {
     ClientConnection::new(config, name).expect("a valid client configuration")
 }
 
+/// A body and its trailers.
+pub type Content = (Vec<u8>, Vec<(String, String)>);
+
 /// Chunked framing (RFC 9112 section 7.1) to its end, with trailers.
-pub fn chunked(connection: &mut Connection) -> io::Result<(Vec<u8>, Vec<(String, String)>)> {
+pub fn chunked(connection: &mut Connection) -> io::Result<Content> {
     let mut body = Vec::new();
     loop {
         let line = connection.read_line()?;
