@@ -223,13 +223,13 @@ impl<'d> Table<'d> {
     }
 
     /// A table below this one.
-    pub fn table(&self, key: &'static str) -> Option<Table<'d>> {
+    pub fn table(&self, key: &'static str) -> Option<Self> {
         let found = self.typed(key, "a table", DeValue::as_table)?;
         Some(Self::new(self.report, self.key_name(key), found.span, found.value))
     }
 
     /// The tables of a `[[key]]`.
-    pub fn array_of_tables(&self, key: &'static str) -> Vec<Table<'d>> {
+    pub fn array_of_tables(&self, key: &'static str) -> Vec<Self> {
         let Some(list) = self.typed(key, "a list of tables ([[...]])", DeValue::as_array) else {
             return Vec::new();
         };
@@ -246,13 +246,13 @@ impl<'d> Table<'d> {
     }
 
     /// The tables below `key`, each under a name that the operator chose, in the order of the text.
-    pub fn named_tables(&self, key: &'static str) -> Vec<(Located<&'d str>, Table<'d>)> {
+    pub fn named_tables(&self, key: &'static str) -> Vec<(Located<&'d str>, Self)> {
         let Some(parent) = self.table(key) else { return Vec::new() };
         parent.each_named()
     }
 
     /// The tables in this table, each under a name that the operator chose, in the order of the text.
-    pub fn each_named(&self) -> Vec<(Located<&'d str>, Table<'d>)> {
+    pub fn each_named(&self) -> Vec<(Located<&'d str>, Self)> {
         let mut tables = Vec::new();
         for (name, value) in self.entries {
             let full_name = self.key_name(name.get_ref());

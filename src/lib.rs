@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod blocklist;
 pub mod document;
+pub mod drain;
 pub mod finding;
 pub mod host;
 pub mod live;

@@ -10,6 +10,15 @@ use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
 
 pub mod limits;
+pub mod sweep;
+pub mod error;
+pub mod upstream;
+pub mod route;
+pub mod settings;
+pub mod context;
+pub mod exchange;
+pub mod target;
+pub mod headers;
 
 pub use limits::Limits;
 

@@ -1,0 +1,113 @@
+//! What a request finds around it: the worker that it runs on, the settings in force, its connection.
+//!
+//! Inside: the plain structures and nothing that acts. Kept out: how they are made (`app.rs`, `worker.rs`) and what is
+//! done with them (`service.rs`).
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::drain::{LocalTasks, Phase};
+use crate::host::HostName;
+use crate::live::Live;
+use crate::telemetry::counter::WorkerId;
+use crate::telemetry::metrics::{ListenerMetrics, Metrics};
+
+use super::SniMismatch;
+use super::settings::Settings;
+use super::sweep::Sweep;
+use super::upstream::Pools;
+
+/// What all workers share: snapshots that are only read, and counters with a cell for each.
+#[derive(Debug)]
+pub struct Shared {
+    /// Routes, upstreams, limits and names.
+    pub settings: Live<Settings>,
+    /// Every counter of the request path.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One thread with its own event loop. Everything in it stays on that thread.
+#[derive(Debug)]
+pub struct Worker {
+    /// The index of its cells in every counter.
+    pub id: WorkerId,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Its deadlines.
+    pub sweep: Sweep,
+    /// Its tasks: connections, upstream connections, tunnels.
+    pub tasks: LocalTasks,
+    /// How far the stop has come, as this worker has heard. When it changes, [`Sweep::wake_all`] is called.
+    pub phase: Cell<Phase>,
+    /// Its idle upstream connections.
+    pub pools: Pools,
+}
+
+impl Worker {
+    /// The settings in force, to keep for one request.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.shared.settings.load().value)
+    }
+
+    /// The counters of the request path.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// The counters of a listener.
+    pub fn listener_metrics(&self, listener: usize) -> Option<&ListenerMetrics> {
+        self.shared.metrics.listeners().get(listener)
+    }
+}
+
+/// The version of HTTP that a client connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2, chosen by ALPN.
+    Http2,
+}
+
+/// What is known of a client's connection.
+#[derive(Debug)]
+pub struct Client {
+    /// The worker that it lives on.
+    pub worker: Rc<Worker>,
+    /// The listener's index in the configuration.
+    pub listener: usize,
+    /// Who is there; an IPv4-mapped address is that IPv4 address.
+    pub peer: IpAddr,
+    /// What TLS said; none on plaintext.
+    pub tls: Option<ClientTls>,
+    /// The version of HTTP.
+    pub protocol: Protocol,
+    /// Whether the connection closes after the requests that it has begun: its age or its number of requests is
+    /// reached, or the worker drains. The service then answers HTTP/1 with `Connection: close`.
+    pub closing: Cell<bool>,
+}
+
+/// What a client's TLS handshake said.
+#[derive(Debug)]
+pub struct ClientTls {
+    /// The name that it asked for; none where it was missing, an address or invalid.
+    pub sni: Option<HostName>,
+    /// What the listener does when the SNI and the Host differ.
+    pub sni_mismatch: SniMismatch,
+    /// The names of the certificate that was served: exact names and one-label wildcards (`*.x`).
+    pub certificate_names: Arc<[Box<str>]>,
+}
+
+impl Client {
+    /// The scheme that its requests have.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The port that its scheme has by default.
+    pub fn default_port(&self) -> u16 {
+        if self.tls.is_some() { 443 } else { 80 }
+    }
+}

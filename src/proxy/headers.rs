@@ -1,0 +1,324 @@
+//! What happens to header fields on their way through: pure functions on a header map.
+//!
+//! Inside: hop-by-hop fields, forwarding fields, Via, the request id. Kept out: framing (hyper and the gate) and what
+//! an upstream's response may not have (`forward.rs`).
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, BytesMut};
+use http::header::{
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    VIA,
+};
+use http::{HeaderMap, Version};
+use ipnet::IpNet;
+
+use super::context::Client;
+use super::target::Target;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The name under which a request is known on both sides.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Fields that belong to one connection, whether or not Connection names them (RFC 9110 section 7.6.1), and those that
+/// are settled here.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+    EXPECT,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Fields by which other software is told another host or path; from a client they would speak past the verdict.
+const OTHER_TARGET: [HeaderName; 3] = [
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Rewrites a request's fields for the upstream. `upgrade` is the token of an upgrade that is passed on.
+pub fn rewrite_request(
+    fields: &mut HeaderMap,
+    target: &Target,
+    client: &Client,
+    trusted_proxies: &[IpNet],
+    upgrade: Option<HeaderValue>,
+) {
+    let accepts_trailers = accepts_trailers(fields);
+    remove_hop_by_hop(fields);
+    if accepts_trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        fields.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(token) = upgrade {
+        fields.insert(UPGRADE, token);
+        fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    let host = host_field(target);
+    set_forwarding(fields, &host, client, trusted_proxies);
+    fields.insert(HOST, host);
+}
+
+/// Removes the fields that belong to one connection and those that Connection names.
+pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
+    while let Some(named) = next_named_by_connection(fields) {
+        fields.remove(named);
+    }
+    for name in &HOP_BY_HOP {
+        fields.remove(name);
+    }
+}
+
+/// A field that Connection names and that is there, other than the ones that are removed in any case.
+fn next_named_by_connection(fields: &HeaderMap) -> Option<HeaderName> {
+    let tokens = fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .find(|name| fields.contains_key(name) && !HOP_BY_HOP.contains(name))
+}
+
+fn accepts_trailers(fields: &HeaderMap) -> bool {
+    let mut tokens = fields.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The Host field: the canonical host, with the port where it is not the scheme's default.
+fn host_field(target: &Target) -> HeaderValue {
+    let mut text = BytesMut::with_capacity(target.host.as_str().len() + 6);
+    text.put_slice(target.host.as_str().as_bytes());
+    if let Some(port) = target.port {
+        text.put_u8(b':');
+        put_decimal(&mut text, port);
+    }
+    value_of(text)
+}
+
+fn put_decimal(text: &mut BytesMut, number: u16) {
+    let mut divisor = 10_000;
+    while divisor > 1 && number < divisor {
+        divisor /= 10;
+    }
+    while divisor > 0 {
+        text.put_u8(b'0' + u8::try_from(number / divisor % 10).unwrap_or_default());
+        divisor /= 10;
+    }
+}
+
+/// A value of bytes that are visible ASCII by construction.
+fn value_of(text: BytesMut) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Sets `X-Forwarded-For`, `-Proto` and `-Host`; what an untrusted peer sent of these and of `Forwarded` is dropped,
+/// what a trusted one sent is kept, with the peer added to the list.
+fn set_forwarding(fields: &mut HeaderMap, host: &HeaderValue, client: &Client, trusted_proxies: &[IpNet]) {
+    let trusted = trusted_proxies.iter().any(|network| network.contains(&client.peer));
+    if !trusted {
+        drop_foreign_forwarding(fields);
+    }
+    let chain = forwarded_for(fields, client.peer);
+    fields.insert(X_FORWARDED_FOR, chain);
+    if !fields.contains_key(X_FORWARDED_PROTO) {
+        fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
+    }
+    if !fields.contains_key(X_FORWARDED_HOST) {
+        fields.insert(X_FORWARDED_HOST, host.clone());
+    }
+}
+
+fn drop_foreign_forwarding(fields: &mut HeaderMap) {
+    fields.remove(FORWARDED);
+    for name in &OTHER_TARGET {
+        fields.remove(name);
+    }
+    while let Some(name) = fields.keys().find(|name| name.as_str().starts_with("x-forwarded-")).cloned() {
+        fields.remove(name);
+    }
+}
+
+fn forwarded_for(fields: &HeaderMap, peer: IpAddr) -> HeaderValue {
+    use std::fmt::Write as _;
+    let mut chain = BytesMut::with_capacity(48);
+    for value in fields.get_all(X_FORWARDED_FOR) {
+        chain.put_slice(value.as_bytes());
+        chain.put_slice(b", ");
+    }
+    // Writing an address into a growing buffer cannot fail.
+    let _written = write!(chain, "{peer}");
+    value_of(chain)
+}
+
+/// Appends our pseudonym to Via (RFC 9110 section 7.6.3), with the version in which the message was received.
+pub fn append_via(fields: &mut HeaderMap, received: Version, server_name: &str) {
+    let version = match received {
+        Version::HTTP_10 => "1.0 ",
+        Version::HTTP_2 => "2 ",
+        _ => "1.1 ",
+    };
+    let mut text = BytesMut::with_capacity(version.len() + server_name.len());
+    text.put_slice(version.as_bytes());
+    text.put_slice(server_name.as_bytes());
+    fields.append(VIA, value_of(text));
+}
+
+/// Whether our own pseudonym stands in Via: the request has been here before.
+pub fn has_been_here(fields: &HeaderMap, server_name: &str) -> bool {
+    let mut entries = fields.get_all(VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    entries.any(|entry| {
+        let mut words = entry.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(server_name.as_bytes()))
+    })
+}
+
+/// The longest request id that is kept.
+const REQUEST_ID_BYTES: usize = 128;
+
+/// Keeps the client's request id where it is at most 128 of `[A-Za-z0-9._+/=-]`, else makes one out of 128 random bits.
+pub fn settle_request_id(fields: &mut HeaderMap, random: impl FnOnce() -> u128) -> HeaderValue {
+    let mut sent = fields.get_all(X_REQUEST_ID).iter();
+    let id = match (sent.next(), sent.next()) {
+        (Some(id), None) if is_request_id(id.as_bytes()) => return id.clone(),
+        _ => made_request_id(random()),
+    };
+    fields.insert(X_REQUEST_ID, id.clone());
+    id
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+/=-".contains(byte);
+    (1..=REQUEST_ID_BYTES).contains(&id.len()) && id.iter().all(allowed)
+}
+
+fn made_request_id(bits: u128) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = BytesMut::with_capacity(32);
+    for byte in bits.to_be_bytes() {
+        text.put_u8(DIGITS[usize::from(byte >> 4)]);
+        text.put_u8(DIGITS[usize::from(byte & 15)]);
+    }
+    value_of(text)
+}
+
+/// The token of an upgrade that the client asks for and that can be passed on: HTTP/1.1, named by Connection, one
+/// token, and not h2c, which is obsolete and would open a second protocol behind the verdict (RFC 9113 section 3.1).
+pub fn upgrade_token(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 {
+        return None;
+    }
+    let mut named = fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    if !named.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade")) {
+        return None;
+    }
+    let mut values = fields.get_all(UPGRADE).iter();
+    let (Some(token), None) = (values.next(), values.next()) else { return None };
+    let is_list = token.as_bytes().contains(&b',');
+    let is_h2c = token.as_bytes().trim_ascii().eq_ignore_ascii_case(b"h2c");
+    (!is_list && !is_h2c).then(|| token.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        map
+    }
+
+    #[test]
+    fn fields_of_one_connection_are_removed_and_so_is_what_connection_names() {
+        let mut map = fields(&[
+            ("connection", "close, X-Mine"),
+            ("connection", " x-other"),
+            ("x-mine", "1"),
+            ("x-other", "2"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("http2-settings", "AAMA"),
+            ("trailer", "x-sum"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut map);
+        let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "trailer"]);
+    }
+
+    #[test]
+    fn request_id_is_kept_or_made() {
+        for (sent, kept) in
+            [("abc-1.2_3+4/5=", true), ("", false), ("a b", false), ("<x>", false), ("é", false), ("a\"b", false)]
+        {
+            let mut map = HeaderMap::new();
+            map.insert(X_REQUEST_ID, HeaderValue::from_bytes(sent.as_bytes()).expect("bytes of a value"));
+            let id = settle_request_id(&mut map, || 0xab);
+            let expected = if kept { sent } else { "000000000000000000000000000000ab" };
+            assert_eq!(id.as_bytes(), expected.as_bytes(), "{sent}");
+            assert_eq!(map[X_REQUEST_ID], id);
+        }
+        let long = "a".repeat(129);
+        let mut map = fields(&[("x-request-id", &long)]);
+        assert_eq!(settle_request_id(&mut map, || 1).len(), 32);
+        let mut twice = fields(&[("x-request-id", "one"), ("x-request-id", "two")]);
+        assert_eq!(settle_request_id(&mut twice, || 1).len(), 32);
+        assert_eq!(twice.get_all(X_REQUEST_ID).iter().count(), 1);
+    }
+
+    #[test]
+    fn own_pseudonym_in_via_is_found_and_others_are_not() {
+        for (via, expected) in [
+            ("1.1 edge-1", true),
+            ("1.0 other, 1.1 EDGE-1 (sluis)", true),
+            ("HTTP/1.1 edge-1", true),
+            ("1.1 edge-10", false),
+            ("1.1 other (edge-1)", false),
+            ("edge-1", false),
+            ("", false),
+        ] {
+            assert_eq!(has_been_here(&fields(&[("via", via)]), "edge-1"), expected, "{via}");
+        }
+    }
+
+    #[test]
+    fn via_is_appended_with_the_version_received() {
+        let mut map = fields(&[("via", "1.0 first")]);
+        append_via(&mut map, Version::HTTP_2, "edge-1");
+        let all: Vec<_> = map.get_all(VIA).iter().collect();
+        assert_eq!(all, ["1.0 first", "2 edge-1"]);
+    }
+
+    #[test]
+    fn only_a_single_token_over_http_1_1_is_an_upgrade() {
+        let asked = |version, lines: &[(&'static str, &str)]| upgrade_token(version, &fields(lines)).is_some();
+        let websocket = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+        assert!(asked(Version::HTTP_11, &websocket));
+        assert!(!asked(Version::HTTP_10, &websocket));
+        assert!(!asked(Version::HTTP_2, &websocket));
+        assert!(!asked(Version::HTTP_11, &[("upgrade", "websocket")]));
+        assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c")]));
+        assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c, websocket")]));
+        assert!(!asked(Version::HTTP_11, &[("connection", "upgrade")]));
+    }
+
+    #[test]
+    fn ports_are_written_in_decimal() {
+        for port in [1, 80, 8080, 10_000, 65_535] {
+            let mut text = BytesMut::new();
+            put_decimal(&mut text, port);
+            assert_eq!(text, port.to_string().as_bytes());
+        }
+    }
+}

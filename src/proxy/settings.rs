@@ -1,0 +1,26 @@
+//! What of the configuration a request reads, published as one value.
+//!
+//! Inside: the settings and how they are made from a checked [`Config`]. Kept out: the files they come from.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::Limits;
+use super::route::Routes;
+use super::upstream::Upstream;
+
+/// What a request reads of the configuration.
+#[derive(Debug)]
+pub struct Settings {
+    /// Our pseudonym in Via and Proxy-Status.
+    pub server_name: String,
+    /// Peers whose forwarding fields are kept.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Every limit.
+    pub limits: Limits,
+    /// Host to upstream.
+    pub routes: Routes,
+    /// The upstreams, in the order of the configuration.
+    pub upstreams: Vec<Arc<Upstream>>,
+}
