@@ -5,10 +5,13 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use crate::blocklist::decision::Mode;
 use crate::blocklist::format::decisions;
 use crate::blocklist::parsed::Owner;
 use crate::blocklist::pattern::Reach;
+use crate::blocklist::reload;
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::notice::Notices;
@@ -26,14 +29,16 @@ pub(super) struct Counts {
 
 /// Loads every file and tells what is wrong or odd.
 pub(super) fn examine(config: &Config) -> (Vec<Finding>, Counts) {
+    let lists = reload::check(&config.blocklist, Timestamp::now());
     let counts = Counts {
         listeners: config.proxy.listeners.len(),
         upstreams: config.proxy.upstreams.len(),
-        sources: config.blocklist.sources.len(),
-        decisions: 0,
-        names: 0,
+        sources: lists.sources.len(),
+        decisions: lists.sources.iter().map(|source| source.decisions).sum(),
+        names: lists.sources.iter().map(|source| source.names).sum(),
     };
-    let mut findings = certificates(config);
+    let mut findings = lists.findings;
+    findings.extend(certificates(config));
     findings.extend(templates(config));
     (findings, counts)
 }
@@ -52,7 +57,7 @@ fn templates(config: &Config) -> Vec<Finding> {
 /// A host that a list of records blocks now; none where it blocks none, or cannot be read.
 pub(super) fn blocked_host(list: &Path) -> Option<String> {
     let parsed = decisions::parse(list, &std::fs::read(list).ok()?);
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     let in_force = (0..).zip(&parsed.decisions).filter(|(_, decision)| {
         decision.mode == Mode::Enforce && decision.countries.is_empty() && decision.in_force(now)
     });
