@@ -85,10 +85,12 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
         return Err(refuse("the file is empty; a list that blocks nothing has at least a comment in it".to_owned()));
     }
     if candidate.parsed.has_errors() {
-        return Err(candidate.parsed.findings);
+        return Err(errors_first(candidate.parsed.findings));
     }
     if let Some((stated, found)) = candidate.parsed.stated_count_contradicted() {
-        return Err(refuse(format!("the file's own header says {stated} names, and {found} are in it; it may be cut off")));
+        return Err(refuse(format!(
+            "the file's own header says {stated} names, and {found} are in it; it may be cut off"
+        )));
     }
     if is_feed && candidate.parsed.lines.exceeds(config.max_error_percent) {
         let lines = candidate.parsed.lines;
@@ -101,6 +103,12 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
         return Err(findings);
     }
     if is_feed { guard_feed(candidate, config) } else { guard_decisions(candidate, config) }
+}
+
+/// What refuses the source before what is only odd, each in the order of the file.
+fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| !finding.is_error());
+    findings
 }
 
 fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
@@ -129,6 +137,7 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
         }
     }
     if !errors.is_empty() {
+        errors.extend(warnings);
         return Err(errors);
     }
     let patterns = PatternSet::of(&parsed.names);
@@ -215,7 +224,8 @@ fn objection(record: &NameRecord<'_>, never_block: &[Pattern]) -> Option<Objecti
     }
     match pattern.public_suffix()? {
         PublicSuffix::Icann => {
-            let message = format!("`{pattern}` is a public suffix, under which anyone has names; name the hosts below it");
+            let message =
+                format!("`{pattern}` is a public suffix, under which anyone has names; name the hosts below it");
             Some(Objection::Refused(DropReason::PublicSuffix, message))
         }
         PublicSuffix::Private => Some(Objection::Odd(format!(

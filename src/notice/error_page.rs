@@ -20,7 +20,10 @@ const HTML: [&str; 4] = [
      <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
      <meta name=\"color-scheme\" content=\"light dark\">\n<title>",
     "</title>\n<style>",
-    "</style>\n</head>\n<body>\n<main>\n<h1>",
+    "</style>\n</head>\n<body>\n<main>\n\
+     <svg viewBox=\"0 0 48 48\" width=\"48\" height=\"48\" aria-hidden=\"true\">\
+     <rect width=\"48\" height=\"48\" rx=\"6\" stroke=\"none\"/>\
+     <path fill=\"none\" d=\"M0 12h48M0 36h48M38 12 26 24l12 12M24 12 12 24l12 12\"/></svg>\n<h1>",
     "</main>\n</body>\n</html>\n",
 ];
 
@@ -29,7 +32,7 @@ const STYLE: &str = include_str!("error_page.css");
 
 /// Lets in [`STYLE`], by hash, and nothing else; a test holds it to the style.
 const SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-yEtUBtFmPPqAz0EaOsBAdUbr8eG++9uWzPOsy0cgbew='; \
+    style-src 'sha256-VT0lXelKBS/1gHNYJB1vPtJ+0rlkA8CRzFY4Us7G88c='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// An answer with this status that says in one sentence what was wrong. `detail` must not carry internal addresses.
