@@ -2,9 +2,9 @@
 //!
 //! Inside: faults, their status, RFC 9209 token and sentence. Kept out: counting them (`exchange.rs`).
 
-use bytes::Bytes;
+use bytes::{BufMut, BytesMut};
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use crate::telemetry::outcome::{Failure, Rejection};
 
@@ -146,7 +146,29 @@ pub const fn failure(failure: Failure) -> Answer {
     }
 }
 
+impl From<Rejection> for Fault {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Fault {
+    /// Whether an HTTP/1 connection closes after the answer: where the message was in doubt, so is what follows it, and
+    /// a method that would open a tunnel may be followed by the tunnel's bytes (RFC 9112 sections 9.3 and 9.6).
+    pub const fn closes(self) -> bool {
+        match self {
+            Self::Rejected(Rejection::NoRoute | Rejection::Loop | Rejection::SniMismatch) => false,
+            Self::Rejected(_) => true,
+            Self::Failed(_) | Self::Aborted => false,
+        }
+    }
+
     /// The row of the table; none where there is nobody to answer.
     pub const fn row(self) -> Option<Answer> {
         match self {
@@ -179,5 +201,53 @@ impl Fault {
     }
 }
 
-/// A response that sluis makes itself.
-pub type OwnResponse = Response<Bytes>;
+/// The value of `Proxy-Status`: who answers, the error token, and what tells apart that which has one token.
+pub fn proxy_status(server_name: &str, token: &str, details: Option<&str>) -> HeaderValue {
+    let mut text = BytesMut::with_capacity(64);
+    put_item(&mut text, server_name);
+    text.put_slice(b"; error=");
+    text.put_slice(token.as_bytes());
+    if let Some(details) = details {
+        text.put_slice(b"; details=");
+        put_string(&mut text, details);
+    }
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| HeaderValue::from_static("sluis"))
+}
+
+/// A token where it is one, else a string (RFC 8941 sections 3.3.3 and 3.3.4).
+fn put_item(text: &mut BytesMut, item: &str) {
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
+    let starts_well = item.starts_with(|first: char| first.is_ascii_alphabetic() || first == '*');
+    if starts_well && item.bytes().all(is_token_byte) {
+        text.put_slice(item.as_bytes());
+    } else {
+        put_string(text, item);
+    }
+}
+
+fn put_string(text: &mut BytesMut, content: &str) {
+    text.put_u8(b'"');
+    for byte in content.bytes().filter(|byte| matches!(byte, b' '..=b'~')) {
+        if matches!(byte, b'"' | b'\\') {
+            text.put_u8(b'\\');
+        }
+        text.put_u8(byte);
+    }
+    text.put_u8(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_status_is_a_structured_field() {
+        for (name, details, expected) in [
+            ("edge-1", None, "edge-1; error=x"),
+            ("1edge", None, "\"1edge\"; error=x"),
+            ("our \"edge\"", Some("sni-mismatch"), "\"our \\\"edge\\\"\"; error=x; details=\"sni-mismatch\""),
+        ] {
+            assert_eq!(proxy_status(name, "x", details), expected);
+        }
+    }
+}

@@ -13,12 +13,12 @@ pub mod limits;
 pub mod sweep;
 pub mod error;
 pub mod upstream;
+pub mod route;
 pub mod settings;
 pub mod context;
 pub mod exchange;
 pub mod target;
 pub mod headers;
-pub mod route;
 
 pub use limits::Limits;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Limits;
+use super::route::Routes;
 use super::upstream::Upstream;
 
 /// What a request reads of the configuration.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Every limit.
     pub limits: Limits,
+    /// Host to upstream.
+    pub routes: Routes,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<Arc<Upstream>>,
 }

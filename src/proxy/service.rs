@@ -1,0 +1,268 @@
+//! The life of a request: canonical host, one snapshot, verdict, notice or route and forward, one outcome.
+//!
+//! Inside: the order of these steps, for HTTP/1 and HTTP/2 alike. Kept out: what each step does, which is in the files
+//! above this one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+
+use crate::blocklist::index::Moment;
+use crate::host::HostName;
+use crate::notice::error_page;
+use crate::telemetry::outcome::{Outcome, Rejection};
+
+use super::SniMismatch;
+use super::body::ResponseBody;
+use super::context::{Client, ClientTls};
+use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
+use super::exchange::Exchange;
+use super::forward;
+use super::headers;
+use super::settings::Settings;
+use super::target::{self, Resource, Target};
+use super::upgrade::Judge;
+use super::upstream_body::UpstreamBody;
+
+/// There is nobody to answer, or nothing that can be said: the connection (HTTP/1) or the stream (HTTP/2) ends.
+#[derive(Debug, thiserror::Error)]
+#[error("the client left")]
+pub struct Gone;
+
+/// What answers a request, and how the request ends when the answer is out.
+struct Reply {
+    response: Response<Content>,
+    outcome: Outcome,
+}
+
+enum Content {
+    Own(Bytes),
+    Upstream(UpstreamBody),
+}
+
+/// Serves one request. `head` is what the gate found about an HTTP/1 head; HTTP/2 heads come as [`Ok`].
+///
+/// # Errors
+/// [`Gone`] where the client left before there was an answer.
+pub async fn serve(
+    client: &Rc<Client>,
+    head: Result<(), Rejection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Gone> {
+    let exchange = Exchange::begin(Rc::clone(client));
+    let settings = client.worker.settings();
+    let (parts, body) = request.into_parts();
+    let asked = Asked { method: parts.method.clone(), version: parts.version, accept: accept_fields(&parts.headers) };
+    let reply = match head {
+        Ok(()) => answer(client, &settings, parts, body, &exchange).await,
+        Err(rejection) => Err(Fault::Rejected(rejection)),
+    };
+    let reply = reply.or_else(|fault| own_error(fault, &asked, &settings, &exchange).ok_or(Gone))?;
+    Ok(finish(reply, &asked, client, exchange))
+}
+
+/// The life of a request.
+async fn answer(
+    client: &Rc<Client>,
+    settings: &Arc<Settings>,
+    mut parts: Parts,
+    body: Incoming,
+    exchange: &Exchange,
+) -> Result<Reply, Fault> {
+    let target = target::target(&parts, client, &settings.limits)?;
+    if let Some(notice) = notice(client, &target, &parts.headers) {
+        return Ok(Reply { response: notice.map(Content::Own), outcome: Outcome::Blocked });
+    }
+    check_sni(client, &target)?;
+    if headers::has_been_here(&parts.headers, &settings.server_name) {
+        return Err(Rejection::Loop.into());
+    }
+    if answers_for_itself(&mut parts, &target)? {
+        return Ok(Reply { response: options(), outcome: Outcome::Answered });
+    }
+    let upstream = settings.routes.find(&target.host).and_then(|index| settings.upstreams.get(index));
+    let upstream = upstream.ok_or(Rejection::NoRoute)?;
+    if settings.limits.request_body_bytes > 0 && body.size_hint().lower() > settings.limits.request_body_bytes {
+        return Err(Rejection::BodyTooLarge.into());
+    }
+    let request_id = prepare(&mut parts, client, settings, &target);
+    let judge = Judge::new(Rc::clone(client), target.host);
+    let request = Request::from_parts(parts, body);
+    let mut response = forward::forward(client, settings, upstream, request, exchange, judge).await?;
+    headers::append_via(response.headers_mut(), Version::HTTP_11, &settings.server_name);
+    response.headers_mut().entry(headers::X_REQUEST_ID).or_insert(request_id);
+    Ok(Reply { response: response.map(Content::Upstream), outcome: Outcome::Forwarded })
+}
+
+/// The notice, where the host or the SNI is blocked now. One snapshot answers for both, and for this request only.
+fn notice(client: &Client, target: &Target, fields: &HeaderMap) -> Option<Response<Bytes>> {
+    let worker = &client.worker;
+    let moment = Moment { now: Timestamp::now(), country: None };
+    let snapshot = worker.shared.blocklist.load();
+    for host in candidates(client, &target.host) {
+        let verdict = snapshot.index().verdict(host, &moment);
+        if let Some(shadow) = &verdict.shadow {
+            snapshot.count_shadow(worker.id, shadow);
+        }
+        if let Some(block) = &verdict.block {
+            snapshot.count_block(worker.id, block);
+            return Some(worker.shared.notices.load().value.answer(block.decision, host, fields));
+        }
+    }
+    None
+}
+
+/// The hosts that a request is judged by: the canonical one, and the SNI where it is another.
+fn candidates<'a>(client: &'a Client, host: &'a HostName) -> impl Iterator<Item = &'a HostName> {
+    let sni = client.tls.as_ref().and_then(|tls| tls.sni.as_ref()).filter(move |sni| *sni != host);
+    std::iter::once(host).chain(sni)
+}
+
+/// Whether the host goes with the TLS connection that it came by (RFC 9110 section 7.4).
+fn check_sni(client: &Client, target: &Target) -> Result<(), Fault> {
+    let Some(ClientTls { sni: Some(sni), sni_mismatch, certificate_names }) = &client.tls else {
+        return Ok(());
+    };
+    let goes_together = match sni_mismatch {
+        SniMismatch::Allow => true,
+        SniMismatch::Reject => *sni == target.host,
+        SniMismatch::Certificate => *sni == target.host || covers(certificate_names, &target.host),
+    };
+    if goes_together { Ok(()) } else { Err(Rejection::SniMismatch.into()) }
+}
+
+/// Whether one of a certificate's names is the host, or its parent with a wildcard (RFC 9525 section 6.3).
+fn covers(names: &[Box<str>], host: &HostName) -> bool {
+    let parent = host.as_str().split_once('.').map(|(_, parent)| parent).filter(|_| host.address().is_none());
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(wildcard) => parent.is_some_and(|parent| parent.eq_ignore_ascii_case(wildcard)),
+        None => name.eq_ignore_ascii_case(host.as_str()),
+    })
+}
+
+const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
+
+/// Whether an OPTIONS is for us: for the server as a whole, or with no forwards left; else one forward is taken off
+/// (RFC 9110 section 7.6.2).
+fn answers_for_itself(parts: &mut Parts, target: &Target) -> Result<bool, Fault> {
+    if parts.method != Method::OPTIONS {
+        return Ok(false);
+    }
+    if target.resource == Resource::Server {
+        return Ok(true);
+    }
+    let Some(value) = parts.headers.get(MAX_FORWARDS) else { return Ok(false) };
+    let left: u64 = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Rejection::MalformedHead)?;
+    if left == 0 {
+        return Ok(true);
+    }
+    parts.headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
+    Ok(false)
+}
+
+fn options() -> Response<Content> {
+    let mut response = Response::new(Content::Own(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
+    response
+}
+
+/// Makes a client's head into the one that the upstream gets, and returns the request's id.
+fn prepare(parts: &mut Parts, client: &Client, settings: &Settings, target: &Target) -> HeaderValue {
+    let upgrade = headers::upgrade_token(parts.version, &parts.headers).filter(|_| parts.method == Method::GET);
+    headers::rewrite_request(&mut parts.headers, target, client, &settings.trusted_proxies, upgrade);
+    headers::append_via(&mut parts.headers, parts.version, &settings.server_name);
+    let request_id = headers::settle_request_id(&mut parts.headers, || fastrand::u128(..));
+    if let Resource::Path(path) = &target.resource {
+        parts.uri = Uri::from(path.clone());
+    }
+    parts.version = Version::HTTP_11;
+    request_id
+}
+
+/// What an error answer needs of a request that has been taken apart.
+struct Asked {
+    method: Method,
+    version: Version,
+    accept: HeaderMap,
+}
+
+fn accept_fields(fields: &HeaderMap) -> HeaderMap {
+    let mut accept = HeaderMap::new();
+    for value in fields.get_all(http::header::ACCEPT) {
+        accept.append(http::header::ACCEPT, value.clone());
+    }
+    accept
+}
+
+/// Our own answer to a fault; none where there is nobody to answer.
+fn own_error(fault: Fault, asked: &Asked, settings: &Settings, exchange: &Exchange) -> Option<Reply> {
+    let row = fault.row()?;
+    let outcome = match fault {
+        Fault::Rejected(rejection) => {
+            exchange.count_rejection(rejection);
+            Outcome::Rejected
+        }
+        Fault::Failed(failure) => {
+            exchange.count_failure(failure);
+            Outcome::Failed
+        }
+        Fault::Aborted => return None,
+    };
+    let mut response = error_page::answer(row.status, row.sentence, &asked.accept);
+    let fields = response.headers_mut();
+    fields.insert(PROXY_STATUS, proxy_status(&settings.server_name, row.token, fault.details()));
+    fault.fields(fields);
+    if asked.version != Version::HTTP_2 && fault.closes() {
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Some(Reply { response: response.map(Content::Own), outcome })
+}
+
+/// Sends a reply on its way: from here its body carries the exchange.
+fn finish(reply: Reply, asked: &Asked, client: &Client, exchange: Exchange) -> Response<ResponseBody> {
+    let (mut parts, content) = reply.response.into_parts();
+    exchange.expect(reply.outcome, parts.status);
+    let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    if client.closing.get() && asked.version != Version::HTTP_2 && !is_tunnel {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let body = match content {
+        Content::Upstream(body) => ResponseBody::upstream(body, exchange),
+        Content::Own(bytes) if asked.method == Method::HEAD => {
+            parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(bytes.len()));
+            ResponseBody::own(Bytes::new(), exchange)
+        }
+        Content::Own(bytes) => ResponseBody::own(bytes, exchange),
+    };
+    Response::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_covers_its_names_and_one_label_below_a_wildcard() {
+        let names: [Box<str>; 3] = ["Shop.example".into(), "*.edge.example".into(), "192.0.2.1".into()];
+        for (host, expected) in [
+            ("shop.example", true),
+            ("www.shop.example", false),
+            ("a.edge.example", true),
+            ("edge.example", false),
+            ("b.a.edge.example", false),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+        ] {
+            let name = HostName::parse(host.as_bytes()).expect("a host");
+            assert_eq!(covers(&names, &name), expected, "{host}");
+        }
+    }
+}
