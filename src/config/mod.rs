@@ -6,18 +6,23 @@
 //! A text becomes a document, the document becomes `raw` values with their places (shape), and those become
 //! [`Config`] (meaning). The tables and keys are data in `sections`, which the documentation is made of.
 
-mod check;
-mod file;
 mod keys;
-mod limits;
-mod listeners;
-mod raw;
+mod sections;
+
 mod reader;
 pub mod reference;
-mod routes;
-mod sections;
-mod sources;
+
+mod limits;
+
+mod raw;
 mod values;
+
+mod check;
+mod file;
+
+mod listeners;
+mod routes;
+mod sources;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
