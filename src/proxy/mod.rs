@@ -24,9 +24,10 @@ pub mod headers;
 pub mod upstream_body;
 pub mod upstream_head;
 pub mod upgrade;
+pub mod judge;
 pub mod forward;
-#[cfg(test)]
-mod upstream_tests;
+pub mod body;
+pub mod service;
 
 pub use limits::Limits;
 

@@ -33,10 +33,14 @@ impl Html {
         self
     }
 
+    /// Adds a moment.
+    pub(super) fn time(&mut self, at: Timestamp) -> &mut Self {
+        self.markup("<time datetime=\"").text(seconds(at)).markup("\">").text(minutes(at)).markup("</time>")
+    }
+
     /// Adds a moment, with how far away it is.
     pub(super) fn moment(&mut self, at: Timestamp, now: Timestamp) -> &mut Self {
-        self.markup("<time datetime=\"").text(seconds(at)).markup("\">").text(minutes(at)).markup("</time>");
-        self.markup(" <span class=\"quiet\">").text(distance(at, now)).markup("</span>")
+        self.time(at).markup(" <span class=\"quiet\">").text(distance(at, now)).markup("</span>")
     }
 
     /// The HTML so far.
@@ -114,6 +118,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 name`, `1,234 names`
+pub(super) fn names(number: u64) -> String {
+    format!("{} name{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// `38.1 MiB`
 pub(super) fn bytes(number: u64) -> String {
     const KIB: u64 = 1 << 10;
@@ -164,9 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped_and_bytes_have_units() {
+    fn numbers_are_grouped_and_have_units() {
         let numbers = [0, 999, 1_000, 1_234_567].map(grouped);
         assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1_000].map(names), ["0 names", "1 name", "1,000 names"]);
         let sizes = [512, 2_048, 40_000_000].map(bytes);
         assert_eq!(sizes, ["512 bytes", "2.0 KiB", "38.1 MiB"]);
     }

@@ -105,15 +105,17 @@ fn version(shown: &Shown<'_>) -> Html {
 
 fn time(shown: &Shown<'_>) -> Html {
     let mut html = Html::default();
-    html.moment(shown.now, shown.now);
+    html.time(shown.now);
     html
 }
 
 fn operator(shown: &Shown<'_>) -> Html {
     let mut html = Html::default();
     let facts = shown.admin.facts.load();
-    if !facts.value.operator.name.is_empty() {
-        html.markup(" of ").text(&facts.value.operator.name);
+    if facts.value.operator.name.is_empty() {
+        html.markup("A reverse proxy that refuses hosts by decision");
+    } else {
+        html.markup("Run by ").text(&facts.value.operator.name);
     }
     html
 }

@@ -4,7 +4,7 @@
 
 use super::Shown;
 use super::attention::CERTIFICATE_SOON;
-use super::html::{Html, bytes, grouped};
+use super::html::{Html, bytes, grouped, names};
 use crate::admin::view::{CertificateView, DecisionView, SourceView};
 use crate::blocklist::decision::{Mode, When};
 use crate::telemetry::counter::{Counter, Gauge};
@@ -101,7 +101,7 @@ pub(super) fn last_reload(shown: &Shown<'_>) -> Html {
     } else {
         html.markup(", was <a class=\"state bad\" href=\"#attention\">refused</a> at least in part: ");
     }
-    html.text(grouped(reload.added)).markup(" names added, ").text(grouped(reload.removed)).markup(" removed.</p>");
+    html.text(names(reload.added)).markup(" added, ").text(grouped(reload.removed)).markup(" removed.</p>");
     let counts = shown.blocklist.reloads;
     html.markup("<p class=\"quiet\">Since the start: ").text(grouped(counts.applied)).markup(" applied, ");
     html.text(grouped(counts.unchanged)).markup(" unchanged, ").text(grouped(counts.refused)).markup(" refused.</p>");
@@ -115,7 +115,7 @@ pub(super) fn traffic(shown: &Shown<'_>) -> Html {
     let mut html = Html::default();
     for (outcome, number) in totals {
         let percent = if all == 0 { 0.0 } else { 100.0 * number as f64 / all as f64 };
-        html.markup("<tr><th scope=\"row\">").text(outcome.label()).markup("<br><span class=\"quiet\">");
+        html.markup("<tr><th scope=\"row\">").text(outcome.label()).markup(" <span class=\"quiet\">");
         html.markup(meaning(outcome)).markup("</span></th><td class=\"number\">").text(grouped(number));
         html.markup("</td><td class=\"number\">").text(format_args!("{percent:.1} %"));
         html.markup("</td><td class=\"share\"><svg viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" ");
@@ -191,7 +191,11 @@ fn hosts(view: &DecisionView, html: &mut Html) {
     let listed = view.hosts.len().min(HOSTS) as u64;
     if let Some(more) = view.names.checked_sub(listed).filter(|more| *more > 0) {
         html.markup(if listed > 0 { "<span class=\"quiet\">and " } else { "<span class=\"quiet\">" });
-        html.text(grouped(more)).markup(if listed > 0 { " more</span>" } else { " names</span>" });
+        match listed {
+            0 => html.text(names(more)),
+            _ => html.text(grouped(more)).markup(" more"),
+        };
+        html.markup("</span>");
     }
 }
 
@@ -215,7 +219,10 @@ fn ends(view: &DecisionView, shown: &Shown<'_>, html: &mut Html) {
 }
 
 fn day(when: When, html: &mut Html) {
-    html.markup("<time>").text(when).markup("</time>");
+    match when {
+        When::Day(date) => html.markup("<time>").text(date).markup("</time>"),
+        When::Moment(at) => html.time(at),
+    };
 }
 
 /// What begins later, the soonest first.
@@ -233,7 +240,7 @@ pub(super) fn scheduled(shown: &Shown<'_>) -> Html {
     html.markup("<ul class=\"plain\">");
     for view in ahead.iter().take(DECISIONS) {
         html.markup("<li><code>").text(&view.decision.id).markup("</code> begins ");
-        html.moment(view.decision.starts(), shown.now).markup(", ").text(grouped(view.names)).markup(" names</li>");
+        html.moment(view.decision.starts(), shown.now).markup(", ").text(names(view.names)).markup("</li>");
     }
     html.markup("</ul>");
     html
