@@ -85,10 +85,12 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
         return Err(refuse("the file is empty; a list that blocks nothing has at least a comment in it".to_owned()));
     }
     if candidate.parsed.has_errors() {
-        return Err(candidate.parsed.findings);
+        return Err(errors_first(candidate.parsed.findings));
     }
     if let Some((stated, found)) = candidate.parsed.stated_count_contradicted() {
-        return Err(refuse(format!("the file's own header says {stated} names, and {found} are in it; it may be cut off")));
+        return Err(refuse(format!(
+            "the file's own header says {stated} names, and {found} are in it; it may be cut off"
+        )));
     }
     if is_feed && candidate.parsed.lines.exceeds(config.max_error_percent) {
         let lines = candidate.parsed.lines;
@@ -103,9 +105,25 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
     if is_feed { guard_feed(candidate, config) } else { guard_decisions(candidate, config) }
 }
 
+/// What refuses the source before what is only odd, each in the order of the file.
+fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| !finding.is_error());
+    findings
+}
+
 fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
     let Candidate { file, bytes, parsed, .. } = candidate;
     let (mut errors, mut warnings) = (Vec::new(), parsed.findings.clone());
+    for (decision, place) in parsed.decisions.iter().zip(&parsed.decision_places) {
+        if decision.basis.is_legal_demand() && !config.has_operator_url && errors.len() < KEPT_FINDINGS {
+            let message = format!(
+                "`{}` is a {}: its notice links to `operator.url` (RFC 7725), which the configuration does not have",
+                decision.id,
+                decision.basis.name()
+            );
+            errors.push(Finding::error(place.clone(), message));
+        }
+    }
     for record in &parsed.names {
         let place = || place_of_line(file, bytes, record.line);
         match objection(&record, &config.never_block) {
@@ -119,6 +137,7 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
         }
     }
     if !errors.is_empty() {
+        errors.extend(warnings);
         return Err(errors);
     }
     let patterns = PatternSet::of(&parsed.names);
@@ -205,7 +224,8 @@ fn objection(record: &NameRecord<'_>, never_block: &[Pattern]) -> Option<Objecti
     }
     match pattern.public_suffix()? {
         PublicSuffix::Icann => {
-            let message = format!("`{pattern}` is a public suffix, under which anyone has names; name the hosts below it");
+            let message =
+                format!("`{pattern}` is a public suffix, under which anyone has names; name the hosts below it");
             Some(Objection::Refused(DropReason::PublicSuffix, message))
         }
         PublicSuffix::Private => Some(Objection::Odd(format!(

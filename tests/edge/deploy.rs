@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::edge::Finished;
+use crate::support::edge::{Finished, program};
 use crate::support::{Edge, Origin, Setup, peers};
 
 fn deploy(name: &str) -> PathBuf {
@@ -32,6 +32,29 @@ fn systemd_accepts_the_unit() {
     let finished = Finished::of(Command::new(systemd).arg("verify").arg(&path));
     let said = finished.stdout + &finished.stderr;
     assert!(!said.contains("sluis.service:"), "{said}");
+}
+
+/// The value of a block scalar (`name: |`) of the example, without its indentation.
+fn block_scalar(yaml: &str, name: &str) -> String {
+    let header = format!("  {name}: |");
+    let lines = yaml.lines().skip_while(|line| **line != header).skip(1);
+    let body = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
+    body.map(|line| line.strip_prefix("    ").unwrap_or_default().to_owned() + "\n").collect()
+}
+
+#[test]
+fn kubernetes_example_holds_a_configuration_that_loads_without_a_warning() {
+    let yaml = fs::read_to_string(deploy("kubernetes/sluis.yaml")).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    for name in ["sluis.toml", "blocklist.toml"] {
+        let text = block_scalar(&yaml, name);
+        assert!(!text.is_empty(), "the example has no {name}");
+        fs::write(place.path().join(name), text).unwrap();
+    }
+    assert!(!yaml.lines().any(|line| line.trim().starts_with("subPath:")), "a subPath mount never sees a change");
+    let arguments = ["check", "--strict", "--config", "sluis.toml"];
+    let finished = Finished::of(program().args(arguments).current_dir(place.path()));
+    assert_eq!(finished.code, 0, "{}{}", finished.stdout, finished.stderr);
 }
 
 #[test]

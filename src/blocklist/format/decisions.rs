@@ -277,7 +277,7 @@ effective_until = 2026-12-31
         assert_eq!(names, expected.map(|(name, line, effect, owner)| (name.to_owned(), line, effect, owner)));
         let places: Vec<_> = parsed.decision_places.iter().map(ToString::to_string).collect();
         assert_eq!(places, ["blocklist.toml:2:1", "blocklist.toml:25:1"]);
-        assert_eq!(parsed.lines.total, 37);
+        assert_eq!(parsed.lines.total, 38);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod http2;
 pub mod metrics;
 pub mod origin;
 pub mod peers;
+pub mod selftest;
 pub mod setup;
 
 use std::time::Duration;
