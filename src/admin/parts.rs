@@ -131,3 +131,122 @@ fn block_counts(counters: &SourceCounters) -> impl Iterator<Item = BlockCount> {
         shadow: sum(&counters.shadow_blocked, basis),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::admin::testing;
+    use crate::blocklist::config::{Config, FeedFormat, Scope, SourceConfig, SourceContent};
+    use crate::blocklist::reload::start;
+    use crate::telemetry::counter::WorkerId;
+
+    const RECORDS: &str = "[[decision]]\nid = \"forum\"\nhosts = [\".forum.example\", \"b.example\"]\n\
+        basis = \"emergency\"\ndecided_by = \"us\"\ndecided_at = 2020-01-01\nreview_by = 2020-02-01\n";
+
+    struct Lists {
+        directory: tempfile::TempDir,
+        parts: RunningParts,
+    }
+
+    fn lists() -> Lists {
+        let directory = tempfile::tempdir().expect("a directory");
+        let source = |name: &str, text: &str, content| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            SourceConfig { name: name.to_owned(), path, content }
+        };
+        let feed = SourceContent::Feed {
+            format: FeedFormat::Domains,
+            scope: Scope::Subtree,
+            decision: Box::new(testing::decision("feed")),
+        };
+        let config = Config {
+            // Nothing is reloaded unless a test asks for it.
+            settle: Duration::from_secs(3_600),
+            poll: Duration::from_secs(3_600),
+            never_block: Vec::new(),
+            max_shrink_percent: 50,
+            max_error_percent: 1,
+            has_operator_url: true,
+            sources: vec![
+                source("records", RECORDS, SourceContent::Decisions),
+                source("phishing", "a.example\nc.example\nd.example\n", feed),
+            ],
+            state_directory: None,
+        };
+        let started = start(config, 1).expect("the lists load");
+        let parts = RunningParts { blocklist: started.blocklist, reload: started.handle, tls: None };
+        Lists { directory, parts }
+    }
+
+    fn host(text: &str) -> HostName {
+        HostName::parse(text.as_bytes()).expect("a host")
+    }
+
+    /// Blocks a request as a worker would.
+    fn block_once(parts: &RunningParts, name: &str) {
+        let snapshot = Arc::clone(&parts.blocklist.load_full().value);
+        let moment = Moment { now: Timestamp::now(), country: None };
+        let found = snapshot.index().verdict(&host(name), &moment).block.expect("a block");
+        snapshot.count_block(WorkerId(0), &found);
+    }
+
+    #[test]
+    fn decisions_of_records_and_feeds_have_their_names_and_hits() {
+        let Lists { directory: _directory, parts } = lists();
+        block_once(&parts, "www.forum.example");
+        block_once(&parts, "b.example");
+        block_once(&parts, "www.c.example");
+        let decisions = parts.decisions(1);
+        let [record, feed] = decisions.as_slice() else { panic!("{decisions:?}") };
+        assert_eq!((&*record.decision.id, record.is_feed, record.names, record.hits), ("forum", false, 2, 2));
+        assert_eq!((record.hosts.as_slice(), &*record.source), (&[".forum.example".to_owned()][..], "records"));
+        assert_eq!((&*feed.decision.id, feed.is_feed, feed.names, feed.hits), ("feed", true, 3, 1));
+        assert_eq!((feed.hosts.len(), &*feed.source), (0, "phishing"));
+        let view = parts.blocklist();
+        assert_eq!((view.names, view.decision_hits.as_slice()), (5, &[("forum".into(), 2)][..]));
+        let emergency = BlockCount { source: "records".into(), basis: Basis::Emergency, blocked: 2, shadow: 0 };
+        assert!(view.blocks.contains(&emergency), "{:?}", view.blocks);
+        assert_eq!(view.blocks.len(), 2 * Basis::ALL.len());
+        assert!(view.memory_bytes > 0 && view.reload_durations.buckets.iter().sum::<u64>() == 1);
+    }
+
+    #[test]
+    fn a_lookup_names_decision_source_line_and_pattern() {
+        let Lists { directory: _directory, parts } = lists();
+        let found = parts.lookup(&host("www.c.example"), Timestamp::now());
+        let expected = BlockView {
+            decision: "feed".to_owned(),
+            source: "phishing".to_owned(),
+            line: 2,
+            pattern: ".c.example".to_owned(),
+        };
+        assert_eq!(found, LookupView { generation: 1, block: Some(expected), shadow: None });
+        assert_eq!(parts.lookup(&host("e.example"), Timestamp::now()).block, None);
+    }
+
+    #[test]
+    fn only_decisions_past_their_review_are_overdue() {
+        let Lists { directory: _directory, parts } = lists();
+        assert_eq!(parts.overdue(testing::at("2020-02-01T23:59:59Z")), 0);
+        assert_eq!(parts.overdue(testing::at("2020-02-02T00:00:00Z")), 1);
+    }
+
+    #[tokio::test]
+    async fn a_reload_reports_what_changed_and_what_was_refused() {
+        let Lists { directory, parts } = lists();
+        std::fs::write(directory.path().join("phishing"), "a.example\nc.example\nd.example\ne.example\n")
+            .expect("written");
+        std::fs::write(directory.path().join("records"), "[[decision]]\nid = 3\n").expect("written");
+        let report = parts.reload(None).await;
+        assert_eq!((report.generation, report.added, report.removed), (2, 1, 0));
+        assert_eq!(report.failed.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["records"]);
+        assert_eq!(parts.generation(), 2);
+        let status = parts.blocklist().status;
+        assert!(!status.sources[0].errors.is_empty() && status.sources[1].errors.is_empty());
+        assert!(parts.lookup(&host("e.example"), Timestamp::now()).block.is_some());
+        assert!(parts.lookup(&host("forum.example"), Timestamp::now()).block.is_some());
+    }
+}
