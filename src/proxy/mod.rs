@@ -12,6 +12,7 @@ use crate::host::HostName;
 pub mod limits;
 pub mod sweep;
 pub mod error;
+pub mod request_body;
 pub mod upstream;
 pub mod route;
 pub mod settings;
@@ -19,6 +20,12 @@ pub mod context;
 pub mod exchange;
 pub mod target;
 pub mod headers;
+pub mod upstream_body;
+pub mod upstream_head;
+pub mod upgrade;
+pub mod forward;
+#[cfg(test)]
+mod upstream_tests;
 
 pub use limits::Limits;
 
