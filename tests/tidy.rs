@@ -270,12 +270,14 @@ struct SourceFile {
     /// Relative to the repository, with `/`.
     name: String,
     text: String,
+    /// Declared under `#[cfg(test)]`.
+    only_tests: bool,
 }
 
 impl SourceFile {
     /// The lines before the tests of the file; none where the file is only tests.
     fn without_tests(&self) -> Vec<&str> {
-        if self.name.ends_with("/tests.rs") || self.name.contains("/tests/") && self.name.starts_with("src/") {
+        if self.only_tests {
             return Vec::new();
         }
         let lines: Vec<&str> = self.text.lines().collect();
@@ -464,10 +466,28 @@ fn read(name: &str) -> String {
 }
 
 fn rust_files(folder: &str) -> Vec<SourceFile> {
-    files_below(&root().join(folder), &|path| path.extension().is_some_and(|end| end == "rs"))
-        .into_iter()
-        .map(|path| SourceFile { name: relative(&path), text: fs::read_to_string(&path).expect("sources are UTF-8") })
-        .collect()
+    let paths = files_below(&root().join(folder), &|path| path.extension().is_some_and(|end| end == "rs"));
+    let texts = paths.iter().map(|path| fs::read_to_string(path).expect("sources are UTF-8"));
+    let mut files: Vec<SourceFile> = paths
+        .iter()
+        .zip(texts)
+        .map(|(path, text)| SourceFile { name: relative(path), text, only_tests: false })
+        .collect();
+    let tests: BTreeSet<String> = files.iter().flat_map(test_modules).collect();
+    for file in &mut files {
+        let stem = file.name.trim_end_matches(".rs").trim_end_matches("/mod");
+        file.only_tests = tests.iter().any(|test| stem == test || stem.starts_with(&format!("{test}/")));
+    }
+    files
+}
+
+/// The paths, without their ending, of the modules that a file declares under `#[cfg(test)]`.
+fn test_modules(file: &SourceFile) -> Vec<String> {
+    let stem = file.name.trim_end_matches(".rs");
+    let folder = ["/mod", "/lib", "/main"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+    let lines: Vec<&str> = file.text.lines().collect();
+    let declared = lines.windows(2).filter(|pair| pair[0].trim() == "#[cfg(test)]");
+    declared.filter_map(|pair| Some(format!("{folder}/{}", declared_module(pair[1])?))).collect()
 }
 
 /// Files in order, without what is built, fetched or hidden (but for `.ci`).
