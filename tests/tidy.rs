@@ -34,8 +34,32 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The request path: files (or all files of a folder) that run for every request.
-const REQUEST_PATH: &[&str] =
-    &["host.rs", "live.rs", "telemetry/counter.rs", "blocklist/index/", "proxy/service.rs", "proxy/forward.rs"];
+const REQUEST_PATH: &[&str] = &[
+    "host.rs",
+    "live.rs",
+    "telemetry/counter.rs",
+    "blocklist/index/table.rs",
+    "blocklist/index/compare.rs",
+    "blocklist/index/mod.rs",
+    "tls/resolver.rs",
+    "notice/mod.rs",
+    "notice/negotiate.rs",
+    "notice/render.rs",
+    "proxy/service.rs",
+    "proxy/judge.rs",
+    "proxy/forward.rs",
+    "proxy/upgrade.rs",
+    "proxy/headers.rs",
+    "proxy/route.rs",
+    "proxy/target.rs",
+    "proxy/error.rs",
+    "proxy/exchange.rs",
+    "proxy/body.rs",
+    "proxy/request_body.rs",
+    "proxy/upstream_body.rs",
+    "proxy/upstream_head.rs",
+    "proxy/upstream/pool.rs",
+];
 
 /// What a file of the request path must not say: locks, file I/O, formatting, panics, logging above debug.
 const NOT_ON_THE_REQUEST_PATH: &[&str] = &[

@@ -143,7 +143,7 @@ pub fn files_below(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_string_lossy();
-        let skipped = matches!(name.as_ref(), "target" | "corpus" | "artifacts" | "Cargo.lock");
+        let skipped = matches!(name.as_ref(), "target" | "node_modules" | "corpus" | "artifacts" | "Cargo.lock");
         if skipped || name.starts_with('.') && name != ".ci" {
             continue;
         }
