@@ -11,12 +11,15 @@ use crate::host::HostName;
 
 pub mod limits;
 pub mod sweep;
+pub mod gate;
 pub mod error;
 pub mod upstream;
 pub mod route;
 pub mod settings;
 pub mod context;
 pub mod exchange;
+pub mod accept_limits;
+pub mod client_io;
 pub mod target;
 pub mod headers;
 
