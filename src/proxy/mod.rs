@@ -20,6 +20,7 @@ pub mod context;
 pub mod exchange;
 pub mod accept_limits;
 pub mod client_io;
+pub mod connection;
 pub mod target;
 pub mod headers;
 
