@@ -169,9 +169,58 @@ impl Decision {
     }
 }
 
+/// A checked `[[exception]]` record, without its hosts: what it names is lifted from every feed, and from no decision record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// As the id of a decision.
+    pub id: String,
+    /// Who decided.
+    pub decided_by: String,
+    /// When it was decided; it lifts from then on.
+    pub decided_at: When,
+    /// Why.
+    pub reason: String,
+    /// When it ends; without it, it ends when it is taken out.
+    pub effective_until: Option<When>,
+}
+
+impl Exception {
+    /// When it begins to lift.
+    pub fn starts(&self) -> Timestamp {
+        self.decided_at.begins()
+    }
+
+    /// When it stops to lift, if it does by itself.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.effective_until.map(When::ends)
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A decision with nothing but what every decision has, for the tests of other files.
+    pub(crate) fn decision(id: &str, basis: Basis) -> Decision {
+        Decision {
+            id: id.to_owned(),
+            basis,
+            decided_by: "Trust and Safety".to_owned(),
+            decided_at: When::Day(Date::constant(2026, 1, 1)),
+            review_by: None,
+            effective_from: None,
+            effective_until: None,
+            category: None,
+            authority: None,
+            reference: None,
+            statement_url: None,
+            appeal_url: None,
+            precedents: Vec::new(),
+            countries: Vec::new(),
+            mode: Mode::Enforce,
+            summary: Vec::new(),
+        }
+    }
 
     fn day(text: &str) -> When {
         When::Day(text.parse().expect("a date"))

@@ -1,5 +1,18 @@
-//! What is blocked and why: decisions, their sources, the index that answers for one host.
+//! What the blocklist is made of and how it is reloaded: decisions, their sources, the index that answers for one host.
 
-pub mod config;
 pub mod decision;
 pub mod pattern;
+
+pub mod config;
+pub mod parsed;
+
+pub mod format;
+pub mod index;
+
+pub mod guard;
+mod memory;
+mod source;
+pub mod status;
+pub mod store;
+
+pub mod reload;

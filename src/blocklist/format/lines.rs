@@ -1,0 +1,248 @@
+//! What every format needs to know about the lines of a text: where they begin, what they say without their comments.
+//!
+//! Inside: bytes to text, places, the walk over a feed's lines with its counts and findings, and the number of names
+//! that a feed's own header states. Kept out: what a line means.
+
+use std::path::Path;
+
+use crate::blocklist::parsed::{Effect, Owner, ParsedSource};
+use crate::blocklist::pattern::Pattern;
+use crate::finding::{Finding, Place, SourceText, position};
+
+/// Findings on single lines of one feed that are kept; the others are only counted.
+const KEPT_LINE_FINDINGS: u32 = 100;
+
+/// What is shown of a text that is not a name.
+const SHOWN_CHARACTERS: usize = 60;
+
+/// The text of a file, without a byte order mark; invalid UTF-8 refuses the file.
+pub(super) fn text_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(error) => {
+            let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+            let place = SourceText::new(file, valid.as_ref()).place(valid.len());
+            Err(Box::new(Finding::error(place, format!("the byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"))))
+        }
+    }
+}
+
+/// The place of a line of a file, counted from 1, at its first character that is not white space.
+pub fn place_of_line(file: &Path, bytes: &[u8], line: u32) -> Place {
+    let index = line.saturating_sub(1) as usize;
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let found = bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default();
+    let text = String::from_utf8_lossy(found);
+    let text = text.trim_end();
+    let start = text.len() - text.trim_start().len();
+    Place { file: file.to_path_buf(), position: Some(position(index, start, text)) }
+}
+
+/// Where the lines of a text begin, so that many offsets are turned into places without a walk for each.
+#[derive(Debug)]
+pub(super) struct LineIndex<'t> {
+    source: &'t SourceText,
+    starts: Vec<usize>,
+}
+
+impl<'t> LineIndex<'t> {
+    pub(super) fn new(source: &'t SourceText) -> Self {
+        let ends = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Self { source, starts }
+    }
+
+    /// The line of an offset, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> u32 {
+        u32::try_from(self.starts.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn lines(&self) -> u32 {
+        u32::try_from(self.source.text.lines().count()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let index = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let start = self.starts.get(index).copied().unwrap_or_default();
+        let line = self.source.text.get(start..).unwrap_or_default().split(['\n', '\r']).next().unwrap_or_default();
+        Place { file: self.source.file.to_path_buf(), position: Some(position(index, offset - start, line)) }
+    }
+}
+
+/// One line of a feed that says something.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FeedLine<'t> {
+    /// What it says, without comment and white space around it.
+    pub(super) content: &'t str,
+    /// The whole line.
+    pub(super) whole: &'t str,
+    /// Counted from 0.
+    pub(super) index: usize,
+}
+
+/// Collects what the lines of one feed say.
+#[derive(Debug)]
+pub(super) struct FeedReader<'p> {
+    file: &'p Path,
+    parsed: ParsedSource,
+}
+
+impl<'p> FeedReader<'p> {
+    pub(super) fn new(file: &'p Path, parsed: ParsedSource) -> Self {
+        Self { file, parsed }
+    }
+
+    /// Walks the lines; `read` is called for each that is neither blank nor a comment.
+    pub(super) fn read(mut self, bytes: &[u8], mut read: impl FnMut(&mut Self, FeedLine<'_>)) -> ParsedSource {
+        let text = match text_of(self.file, bytes) {
+            Ok(text) => text,
+            Err(finding) => {
+                self.parsed.findings.push(*finding);
+                return self.parsed;
+            }
+        };
+        // A record is six bytes longer than its name, and lists have about twenty bytes a line.
+        self.parsed.names.reserve_bytes(text.len() + text.len() / 3);
+        for (index, whole) in text.split('\n').enumerate() {
+            let trimmed = whole.trim_matches(WHITE_SPACE);
+            if !trimmed.is_empty() || index == 0 {
+                self.parsed.lines.total = line_number(index);
+            }
+            if let Some(comment) = trimmed.strip_prefix(['#', '!']) {
+                if self.parsed.lines.content == 0 && self.parsed.stated_count.is_none() {
+                    self.parsed.stated_count = stated_count(comment);
+                }
+            } else if !trimmed.is_empty() {
+                self.parsed.lines.content += 1;
+                read(&mut self, FeedLine { content: without_comment(trimmed), whole, index });
+            }
+        }
+        self.parsed.names.shrink_to_fit();
+        self.parsed
+    }
+
+    /// Adds a pattern that a line names.
+    pub(super) fn add(&mut self, line: FeedLine<'_>, pattern: &Pattern, effect: Effect) {
+        let pushed = self.parsed.names.push(pattern.view(), effect, line_number(line.index), Owner::Decision(0));
+        if let Err(full) = pushed
+            && !self.parsed.has_errors()
+        {
+            self.parsed.findings.push(Finding::error(Place::file(self.file), full.to_string()));
+        }
+    }
+
+    /// Counts a line that is not a name, and keeps the finding if it is one of the first.
+    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn std::fmt::Display) {
+        self.parsed.lines.wrong += 1;
+        if self.parsed.lines.wrong > KEPT_LINE_FINDINGS {
+            return;
+        }
+        let start = line.whole.len() - line.whole.trim_start_matches(WHITE_SPACE).len();
+        let place = Place { file: self.file.to_path_buf(), position: Some(position(line.index, start, line.whole)) };
+        let message = format!("`{}` is not a name: {why}", shown(line.content));
+        self.parsed.findings.push(Finding::warning(place, message));
+    }
+}
+
+const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
+
+fn line_number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// What stands before a `#` or `!` that follows white space.
+fn without_comment(content: &str) -> &str {
+    let bytes = content.as_bytes();
+    let comment = bytes.windows(2).position(|pair| matches!(pair, [b' ' | b'\t', b'#' | b'!']));
+    comment.map_or(content, |at| content[..at].trim_end_matches(WHITE_SPACE))
+}
+
+/// The beginning of a text, without what would disturb a terminal.
+pub(super) fn shown(text: &str) -> String {
+    let mut characters = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut beginning: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
+    if characters.next().is_some() {
+        beginning.push('…');
+    }
+    beginning
+}
+
+/// The count in a comment such as `Entries: 190,215`, `Domains: 7355` or `Number of unique domains: 153,663`.
+fn stated_count(comment: &str) -> Option<u64> {
+    let (key, value) = comment.split_once(':')?;
+    let mut words =
+        key.trim_matches(['#', '!', ' ', '\t']).split_ascii_whitespace().map(str::to_ascii_lowercase).peekable();
+    words.peek()?;
+    let (mut counted, mut other) = (false, false);
+    for word in words {
+        match word.as_str() {
+            "entries" | "domains" => counted = true,
+            "number" | "of" | "total" | "unique" => {}
+            _ => other = true,
+        }
+    }
+    let digits: String = value.trim().chars().filter(|c| !matches!(c, ',' | '_' | '\'')).collect();
+    if counted && !other { digits.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_states_a_count_in_its_own_words() {
+        let cases = [
+            (" Entries: 190,215", Some(190_215)),
+            (" Domains: 7355", Some(7_355)),
+            ("# Number of entries: 12", Some(12)),
+            (" Number of unique domains: 153_663", Some(153_663)),
+            (" Total number of domains : 5 ", Some(5)),
+            (" Format: domains", None),
+            (" Domains: many", None),
+            (" Domains blocked by others: 7", None),
+            (" Number of: 7", None),
+            (" entries 7", None),
+            (": 7", None),
+        ];
+        for (comment, expected) in cases {
+            assert_eq!(stated_count(comment), expected, "{comment}");
+        }
+    }
+
+    #[test]
+    fn comment_begins_after_white_space() {
+        assert_eq!(without_comment("a.example # why"), "a.example");
+        assert_eq!(without_comment("a.example\t!why"), "a.example");
+        assert_eq!(without_comment("a.example#why"), "a.example#why");
+        assert_eq!(without_comment("a b"), "a b");
+    }
+
+    #[test]
+    fn line_is_found_again_by_its_number() {
+        let bytes = "\u{feff}a\r\n  bé # x\r\nc".as_bytes();
+        let place = place_of_line(Path::new("list"), bytes, 2);
+        assert_eq!(place.to_string(), "list:2:3");
+        assert_eq!(place.position.map(|position| position.excerpt), Some("  bé # x".to_owned()));
+        assert_eq!(place_of_line(Path::new("list"), bytes, 9).to_string(), "list:9:1");
+    }
+
+    #[test]
+    fn line_index_agrees_with_the_text() {
+        let source = SourceText::new(Path::new("t"), "one\ntwo é three\n\nfour");
+        let index = LineIndex::new(&source);
+        for offset in (0..source.text.len()).filter(|offset| source.text.is_char_boundary(*offset)) {
+            let place = source.place(offset);
+            assert_eq!(index.place(offset), place, "{offset}");
+            assert_eq!(Some(index.line(offset)), place.position.map(|position| position.line), "{offset}");
+        }
+        assert_eq!(index.lines(), 4);
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_has_its_place() {
+        let finding = text_of(Path::new("list"), b"a\nb\xffc").expect_err("not UTF-8");
+        assert_eq!(finding.place.as_ref().map(ToString::to_string), Some("list:2:2".to_owned()));
+        assert!(finding.is_error() && finding.message.contains("0xff"));
+    }
+}
