@@ -2,6 +2,9 @@
 //!
 //! Inside: framing, limits, breaks, trailers, expectations. Kept out: which connection they take.
 
+use http::HeaderMap;
+use hyper::rt::Executor;
+
 use super::*;
 
 #[test]
@@ -198,4 +201,87 @@ fn an_early_answer_is_passed_on_while_the_upload_goes_on_and_the_connection_is_n
         until(|| origin.received(0).ends_with("<end>")).await;
         assert_eq!(edge.worker.pools.idle(), 0);
     });
+}
+
+/// A body of a client that speaks HTTP/2.
+struct Pieces {
+    pieces: std::vec::IntoIter<Result<Frame<Bytes>, std::io::Error>>,
+    length: Option<u64>,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Poll::Ready(self.pieces.next())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[derive(Clone)]
+struct Spawner(LocalTasks);
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for Spawner {
+    fn execute(&self, task: F) {
+        self.0.spawn(async move { drop(task.await) });
+    }
+}
+
+/// Uploads by HTTP/2 and returns the status of the answer.
+async fn upload_by_http2(tasks: &LocalTasks, edge: &Edge, body: Pieces) -> Result<u16, hyper::Error> {
+    let (near, far) = tokio::io::duplex(64 * 1_024);
+    let service = Rc::new(edge.service(Protocol::Http2));
+    let serve = service_fn(move |mut request: Request<Incoming>| {
+        let service = Rc::clone(&service);
+        *request.version_mut() = http::Version::HTTP_11;
+        async move {
+            service.answer(request).await.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionAborted))
+        }
+    });
+    let server = hyper::server::conn::http2::Builder::new(Spawner(tasks.clone()));
+    let server = server.serve_connection(TokioIo::new(far), serve);
+    tasks.spawn(async move { drop(server.await) });
+    let client = hyper::client::conn::http2::handshake(Spawner(tasks.clone()), TokioIo::new(near)).await;
+    let (mut sender, connection) = client.expect("a connection");
+    tasks.spawn(async move { drop(connection.await) });
+    let request = Request::post("http://shop.example/").body(body).expect("a request");
+    sender.send_request(request).await.map(|response| response.status().as_u16())
+}
+
+#[test]
+fn an_upload_by_http2_is_whole_for_the_upstream_only_where_it_ended() {
+    let data = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+    let mut trailers = HeaderMap::new();
+    trailers.insert("digest", "d".parse().expect("a value"));
+    let broken = || Err(std::io::ErrorKind::Other.into());
+    for (pieces, length, expected) in [
+        (vec![data("hi"), data("ho")], Some(4), Some("content-length: 4\r\n\r\nhiho")),
+        (vec![data("hi"), data("ho")], None, Some("2\r\nhi\r\n2\r\nho\r\n0\r\n\r\n")),
+        (vec![data("hi"), Ok(Frame::trailers(trailers))], None, Some("2\r\nhi\r\n0\r\n\r\n")),
+        (vec![data("hi"), broken()], None, None),
+        (vec![data("hi"), broken()], Some(4), None),
+    ] {
+        on_worker(async {
+            let tasks = LocalTasks::default();
+            let script = expected.map_or(WaitForEnd, Until);
+            let (edge, origin) = pair(&tasks, Limits::default(), &[&[script, Send(HELLO)]]).await;
+            let body = Pieces { pieces: pieces.into_iter(), length };
+            let answer = upload_by_http2(&tasks, &edge, body).await;
+            if let Some(expected) = expected {
+                assert_eq!(answer.expect("an answer"), 200, "{expected}");
+                assert_eq!(edge.fault(), None);
+            } else {
+                assert!(answer.is_err());
+                until(|| edge.connections_active() == 0).await;
+                assert!(origin.connections() == 0 || !origin.received(0).contains("0\r\n\r\n"));
+            }
+        });
+    }
 }

@@ -213,28 +213,26 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let edge = Self { address, worker, upstream, verdict: Verdict::default(), faults: Rc::default() };
-        let client = Rc::new(Client {
-            worker: Rc::clone(&edge.worker),
-            listener: 0,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            tls: None,
-            protocol: Protocol::Http1,
-            closing: Cell::new(false),
-        });
-        let (upstream, verdict, faults) = (Arc::clone(&edge.upstream), edge.verdict.clone(), Rc::clone(&edge.faults));
-        let spawner = tasks.clone();
+        let (service, spawner) = (edge.service(Protocol::Http1), tasks.clone());
         tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let service = Service {
-                    client: Rc::clone(&client),
-                    upstream: Arc::clone(&upstream),
-                    verdict: verdict.clone(),
-                    faults: Rc::clone(&faults),
-                };
-                spawner.spawn(service.run(stream));
+                spawner.spawn(service.clone().run(stream));
             }
         });
         edge
+    }
+
+    fn service(&self, protocol: Protocol) -> Service {
+        let client = Rc::new(Client {
+            worker: Rc::clone(&self.worker),
+            listener: 0,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            tls: None,
+            protocol,
+            closing: Cell::new(false),
+        });
+        let (upstream, verdict, faults) = (Arc::clone(&self.upstream), self.verdict.clone(), Rc::clone(&self.faults));
+        Service { client, upstream, verdict, faults }
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -271,6 +269,7 @@ impl Edge {
     }
 }
 
+#[derive(Clone)]
 struct Service {
     client: Rc<Client>,
     upstream: Arc<Upstream>,
