@@ -76,7 +76,9 @@ fn ten_mistakes_of_ten_kinds_in_four_files_are_told_in_one_run() {
             .server("trusted_proxies = [\"10.0.0.0/99\"]")
             .blocklist("settle = \"soon\"")
             .limit("request_headers = 100000")
-            .records("[[decision]]\nid = \"x y\"\nhosts = [\".a..b.example\"]\nbasis = \"whim\"\ndecided_at = 2026-01-02\n")
+            .records(
+                "[[decision]]\nid = \"x y\"\nhosts = [\".a..b.example\"]\nbasis = \"whim\"\ndecided_at = 2026-01-02\n",
+            )
             .feed("good.example\nnot a name\n")
             .more("[[route]]\nhosts = [\"shop.example\"]\nupstream = \"orgin\""),
     );
@@ -120,7 +122,8 @@ fn ten_mistakes_of_ten_kinds_in_four_files_are_told_in_one_run() {
 fn lookup_names_decision_source_line_and_pattern() {
     let folder = folder(&setup().feed("bad.example\norder.example\n"));
     let hosts = ["WWW.Blocked.example.", "open.example", "order.example", "sub.order.example"];
-    let finished = sluis(folder.path(), &[&["lookup", "--config", "sluis.toml", "--format", "json"][..], &hosts].concat());
+    let finished =
+        sluis(folder.path(), &[&["lookup", "--config", "sluis.toml", "--format", "json"][..], &hosts].concat());
     assert_eq!(finished.code, 0, "{}", finished.stderr);
     let answers: Value = serde_json::from_str(&finished.stdout).expect("JSON");
     let seen = |index: usize| -> Vec<String> {
