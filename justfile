@@ -33,9 +33,9 @@ doc:
 deny:
     bash tests/deny.sh
 
-# benchmarks compile and run once each
+# benchmarks compile and run once each, unoptimised
 benches:
-    cargo bench -- --test
+    cargo test --benches
 
 # every fuzz target for SECONDS each, with a nightly toolchain
 fuzz SECONDS="20":

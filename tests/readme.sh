@@ -52,6 +52,8 @@ expect "blocks are counted" "^sluis_blocked_total\\{.*\\} [1-9]" curl -s http://
 expect "HTTPS answers too" "^HTTP/(2|1.1) (403|451)" \
     curl -sik --resolve blocked.example:8443:127.0.0.1 https://blocked.example:8443/
 
+bash tests/browser.sh
+
 expect "the host to be added is open" "^HTTP/1.1 200" curl -si -H 'Host: new.example' http://127.0.0.1:8080/
 cat >>"$work/blocklist.toml" <<'RECORD'
 

@@ -3,9 +3,21 @@
 //! Inside: one test a rule of ARCHITECTURE.md and CONTRIBUTING.md. Kept out: what the compiler, clippy and
 //! rustfmt hold already, and any parsing of Rust beyond lines.
 
+#![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` marks what the tests use")]
+
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/scan.rs"]
+mod scan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use imports::imports;
+use scan::{
+    SourceFile, code_lines, declared_module, files_below, functions, names_absolute_path, read, relative, report, root,
+    rust_files, words_with_prefix,
+};
 
 /// The layers, lowest first. A part imports only from lower layers; in the lowest, where every part is small,
 /// also from parts that stand before it in this list.
@@ -22,8 +34,32 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The request path: files (or all files of a folder) that run for every request.
-const REQUEST_PATH: &[&str] =
-    &["host.rs", "live.rs", "telemetry/counter.rs", "blocklist/index/", "proxy/service.rs", "proxy/forward.rs"];
+const REQUEST_PATH: &[&str] = &[
+    "host.rs",
+    "live.rs",
+    "telemetry/counter.rs",
+    "blocklist/index/table.rs",
+    "blocklist/index/compare.rs",
+    "blocklist/index/mod.rs",
+    "tls/resolver.rs",
+    "notice/mod.rs",
+    "notice/negotiate.rs",
+    "notice/render.rs",
+    "proxy/service.rs",
+    "proxy/judge.rs",
+    "proxy/forward.rs",
+    "proxy/upgrade.rs",
+    "proxy/headers.rs",
+    "proxy/route.rs",
+    "proxy/target.rs",
+    "proxy/error.rs",
+    "proxy/exchange.rs",
+    "proxy/body.rs",
+    "proxy/request_body.rs",
+    "proxy/upstream_body.rs",
+    "proxy/upstream_head.rs",
+    "proxy/upstream/pool.rs",
+];
 
 /// What a file of the request path must not say: locks, file I/O, formatting, panics, logging above debug.
 const NOT_ON_THE_REQUEST_PATH: &[&str] = &[
@@ -31,7 +67,7 @@ const NOT_ON_THE_REQUEST_PATH: &[&str] = &[
     "RwLock",
     "format!",
     ".unwrap()",
-    ".expect(",
+    ".expect(\"",
     "panic!(",
     "info!(",
     "warn!(",
@@ -264,229 +300,7 @@ fn nothing_names_a_place_of_one_machine() {
     report(&problems);
 }
 
-// ---------------------------------------------------------------------------------------------------------
-
-struct SourceFile {
-    /// Relative to the repository, with `/`.
-    name: String,
-    text: String,
-}
-
-impl SourceFile {
-    /// The lines before the tests of the file; none where the file is only tests.
-    fn without_tests(&self) -> Vec<&str> {
-        if self.name.ends_with("/tests.rs") || self.name.contains("/tests/") && self.name.starts_with("src/") {
-            return Vec::new();
-        }
-        let lines: Vec<&str> = self.text.lines().collect();
-        let tests = lines.windows(2).position(|pair| {
-            pair[0] == "#[cfg(test)]" && ["mod ", "pub mod ", "#["].iter().any(|start| pair[1].starts_with(start))
-        });
-        match tests {
-            Some(at) if !lines[at + 1].ends_with(';') => lines[..at].to_vec(),
-            _ => lines,
-        }
-    }
-
-    /// The module path, such as `["blocklist", "index"]`; `["main"]` for main.rs, empty for lib.rs.
-    fn module(&self) -> Vec<String> {
-        let path = self.name.trim_start_matches("src/").trim_end_matches(".rs");
-        let mut segments: Vec<String> = path.split('/').map(str::to_owned).collect();
-        if matches!(segments.last().map(String::as_str), Some("mod" | "lib")) {
-            segments.pop();
-        }
-        segments
-    }
-}
-
-struct Import {
-    place: String,
-    from: Vec<String>,
-    to: Vec<String>,
-}
-
-/// Every path that begins with `crate::`, `super::` or `sluis::` outside tests, resolved to a module.
-fn imports() -> Vec<Import> {
-    let files = rust_files("src");
-    let modules: BTreeSet<Vec<String>> = files.iter().map(SourceFile::module).collect();
-    let mut found = Vec::new();
-    for file in files.iter().filter(|file| !file.module().is_empty()) {
-        let from = file.module();
-        for (number, statement) in statements(&code_lines(&file.without_tests())) {
-            for path in paths(&statement, &from) {
-                let known = (0..=path.len()).rev().find(|n| modules.contains(&path[..*n])).unwrap_or(0);
-                let to = path[..known].to_vec();
-                if !to.is_empty() && to != from {
-                    found.push(Import { place: format!("{}:{number}", file.name), from: from.clone(), to });
-                }
-            }
-        }
-    }
-    assert!(!found.is_empty(), "no import was found: the scan is broken");
-    found
-}
-
-/// The lines, with each `use` of several lines made one.
-fn statements(code: &[(usize, &str)]) -> Vec<(usize, String)> {
-    let mut found: Vec<(usize, String)> = Vec::new();
-    for (number, line) in code {
-        match found.last_mut() {
-            Some((_, open)) if open.trim_start_matches("pub ").starts_with("use ") && !open.contains(';') => {
-                open.push_str(line.trim());
-            }
-            _ => found.push((*number, line.trim_start().to_owned())),
-        }
-    }
-    found
-}
-
-/// The absolute paths that a statement in the module `from` names.
-fn paths(statement: &str, from: &[String]) -> Vec<Vec<String>> {
-    let mut found = Vec::new();
-    for (marker, up) in [("crate::", from.len()), ("sluis::", from.len()), ("super::", 1)] {
-        for (at, _) in statement.match_indices(marker) {
-            if statement[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '"')) {
-                continue;
-            }
-            let mut rest = &statement[at + marker.len()..];
-            let mut base = from[..from.len().saturating_sub(up)].to_vec();
-            while let Some(above) = rest.strip_prefix("super::") {
-                base.pop();
-                rest = above;
-            }
-            found.extend(expand(rest).into_iter().map(|path| base.iter().cloned().chain(path).collect()));
-        }
-    }
-    found
-}
-
-/// The paths of `a::{b, c::d}` and of `a::b::C`, one group deep at the start and any depth in each.
-fn expand(path: &str) -> Vec<Vec<String>> {
-    let simple = |text: &str| -> Vec<String> {
-        let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(text.len());
-        text[..end].split("::").map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
-    };
-    let Some(open) = path.find('{').filter(|open| !path[..*open].contains([';', ' ', '(', ',', '<', '&'])) else {
-        return vec![simple(path)];
-    };
-    let prefix = simple(&path[..open]);
-    let mut depth = 0;
-    let mut parts = vec![String::new()];
-    for character in path[open..].chars() {
-        match character {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 1 => parts.push(String::new()),
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        let last = parts.len() - 1;
-        if depth > 1 || !matches!(character, '{' | ',') {
-            parts[last].push(character);
-        }
-    }
-    parts.iter().map(|part| prefix.iter().cloned().chain(simple(part.trim())).collect()).collect()
-}
-
 /// The layer, and the place in it.
 fn layer(part: &str) -> Option<(usize, usize)> {
     LAYERS.iter().enumerate().find_map(|(layer, parts)| Some((layer, parts.iter().position(|p| *p == part)?)))
-}
-
-/// Lines with their numbers, without comments.
-fn code_lines<'t>(lines: &[&'t str]) -> Vec<(usize, &'t str)> {
-    let numbered = lines.iter().enumerate().map(|(index, line)| (index + 1, *line));
-    numbered.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
-}
-
-/// Line, name and length of every function: from `fn` to the brace at its own indentation.
-fn functions(lines: &[&str]) -> Vec<(usize, String, usize)> {
-    let mut found = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let code = line.trim_start();
-        let indent = &line[..line.len() - code.len()];
-        let before = code.split("fn ").next().unwrap_or_default();
-        let is_function = code.contains("fn ")
-            && before.split_whitespace().all(|word| {
-                word.starts_with("pub") || ["async", "const", "unsafe", "crate)", "super)"].contains(&word)
-            });
-        if !is_function || code.starts_with("//") {
-            continue;
-        }
-        let end = format!("{indent}}}");
-        if let Some(length) = lines[index..].iter().position(|line| *line == end) {
-            let name = code.split("fn ").nth(1).unwrap_or_default();
-            let name = name.split(['(', '<']).next().unwrap_or_default();
-            found.push((index + 1, name.to_owned(), length + 1));
-        }
-    }
-    found
-}
-
-/// The name in `mod name;`, with any visibility before it.
-fn declared_module(line: &str) -> Option<&str> {
-    let code = line.trim().strip_suffix(';')?;
-    let (before, name) = code.rsplit_once("mod ")?;
-    (before.is_empty() || before.starts_with("pub")).then_some(name)
-}
-
-fn words_with_prefix(text: &str, prefix: &str) -> BTreeSet<String> {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| word.len() > prefix.len() && word.starts_with(prefix))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Whether the line has the path at the start of a word: `x/tmp/` is not absolute.
-fn names_absolute_path(line: &str, place: &str) -> bool {
-    line.match_indices(place).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        before.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '}' | ')' | '$')))
-    })
-}
-
-fn report(problems: &[String]) {
-    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
-}
-
-fn read(name: &str) -> String {
-    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-fn rust_files(folder: &str) -> Vec<SourceFile> {
-    files_below(&root().join(folder), &|path| path.extension().is_some_and(|end| end == "rs"))
-        .into_iter()
-        .map(|path| SourceFile { name: relative(&path), text: fs::read_to_string(&path).expect("sources are UTF-8") })
-        .collect()
-}
-
-/// Files in order, without what is built, fetched or hidden (but for `.ci`).
-fn files_below(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return found };
-    for entry in entries.flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        let skipped = matches!(name.as_ref(), "target" | "corpus" | "artifacts" | "Cargo.lock");
-        if skipped || name.starts_with('.') && name != ".ci" {
-            continue;
-        }
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            found.extend(files_below(&path, wanted));
-        } else if wanted(&path) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

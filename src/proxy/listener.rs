@@ -85,6 +85,19 @@ pub fn open(address: SocketAddr, workers: usize) -> Result<Sockets, ListenError>
     Ok(Sockets { address, sockets })
 }
 
+/// Opens a socket that shares its address with no other.
+///
+/// # Errors
+/// The address is in use or cannot be listened on.
+pub fn open_alone(address: SocketAddr) -> Result<StdListener, ListenError> {
+    let opened = socket(address).and_then(|socket| {
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    });
+    opened.map_err(|error| ListenError::new(address, error))
+}
+
 /// Whether an address can be bound without SO_REUSEPORT, which would hide that the port is in use.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ fn health_is_told() {
     assert_eq!(edge.admin_get("/livez").status, 200);
     assert_eq!(edge.admin_get("/readyz").status, 200);
     let verbose = edge.admin_get("/readyz?verbose").text();
-    assert!(verbose.contains("http"), "{verbose}");
+    assert!(verbose.contains("listener"), "{verbose}");
     let finished = edge.run(&["healthcheck", "--config", "sluis.toml"]);
     // The configuration says port 0, so only a refusal that names the address can be expected here.
     assert!(finished.code == 0 || finished.stderr.contains("127.0.0.1"), "{}", finished.stderr);

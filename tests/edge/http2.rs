@@ -1,5 +1,7 @@
 //! HTTP/2 on the TLS listener: many requests on one connection, each judged by itself.
 
+use std::process::Command;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
@@ -7,7 +9,7 @@ use hyper::Request;
 use crate::support::http2::Http2;
 use crate::support::origin::{Reply, Step};
 use crate::support::setup::record;
-use crate::support::{Connection, Origin, Setup, eventually};
+use crate::support::{Connection, Origin, Setup, eventually, peers};
 
 #[test]
 fn streams_of_one_connection_have_their_own_verdicts() {
@@ -76,4 +78,22 @@ fn client_without_alpn_gets_http1() {
     let mut connection = Connection::try_tls(edge.address("https"), Some("open.example"), &[]).unwrap();
     assert_eq!(connection.get("open.example", "/").status, 200);
     assert_eq!(edge.metrics().sum("sluis_connections_total", &[("protocol", "http1"), ("listener", "https")]), 1.0);
+}
+
+#[test]
+fn h2load_gets_an_answer_to_every_request_on_many_streams() {
+    let Some(h2load) = peers::find("h2load") else { return };
+    let origin = Origin::hello();
+    let edge = Setup::new(origin.address()).start();
+    let connect_to = format!("--connect-to={}", edge.address("https"));
+    for (host, expected) in [("open.example", "2000 2xx"), ("blocked.example", "2000 4xx")] {
+        let output = Command::new(&h2load)
+            .args(["-n", "2000", "-c", "4", "-m", "20", &connect_to, &format!("https://{host}/")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("2000 done") && said.contains("0 errored, 0 timeout"), "{host}: {said}");
+        assert!(said.contains(expected), "{host}: {said}");
+    }
+    assert_eq!(edge.metrics().outcome("forwarded") + edge.metrics().outcome("blocked"), 4_000);
 }

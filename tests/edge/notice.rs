@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::support::setup::record;
 use crate::support::{Edge, Origin, Response, Setup, eventually, peers};
 
@@ -127,16 +129,22 @@ fn other_refusals_follow_accept_and_say_what_was_wrong() {
 #[test]
 fn templates_of_the_operator_are_reloaded_and_a_broken_one_keeps_the_last_good() {
     let origin = Origin::hello();
-    let edge = Setup::new(origin.address()).start();
-    // Which names templates have is for docs/notice.md to say; that the built-in ones work without any is this test.
-    assert_eq!(ask(&edge, "blocked.example", "").status, 403);
-    fs::write(
-        edge.path("sluis.toml"),
-        fs::read_to_string(edge.path("sluis.toml")).unwrap() + "\n[notice]\ntemplates = \"absent\"\n",
-    )
-    .unwrap();
+    let edge = Setup::new(origin.address())
+        .file("notice/page.txt", "First: {{host}} by {{operator}} ({{decision_id}})\n")
+        .more("[notice]\ntemplates = \"notice\"")
+        .start();
+    let plain = || ask(&edge, "blocked.example", "Accept: text/plain\r\n").text();
+    assert_eq!(plain(), "First: blocked.example by Test Edge (policy-1)\n");
+    fs::write(edge.path("notice/page.txt"), "Second: {{host}}\n").unwrap();
+    edge.signal(Signal::HUP);
+    eventually("the new template is in force", || plain() == "Second: blocked.example\n");
+    fs::write(edge.path("notice/page.txt"), "Third: {{hots}}\n").unwrap();
+    edge.signal(Signal::HUP);
+    edge.wait_for_log("the error", |line| line.contains("hots"));
+    assert_eq!(plain(), "Second: blocked.example\n");
     let finished = edge.run(&["check", "--config", "sluis.toml"]);
-    assert_eq!(finished.code, 78, "{}", finished.stdout + &finished.stderr);
+    assert_eq!(finished.code, 78);
+    assert!((finished.stdout + &finished.stderr).contains("page.txt:1"), "the place is told");
 }
 
 #[test]

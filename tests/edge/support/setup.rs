@@ -141,7 +141,9 @@ impl Setup {
         fs::create_dir_all(&certificates).expect("a fresh directory");
         certs::pair(&CERTIFIED).write(&certificates, "edge");
         for (name, bytes) in &self.files {
-            fs::write(directory.join(name), bytes).expect("a fresh directory");
+            let path = directory.join(name);
+            fs::create_dir_all(path.parent().expect("below the directory")).expect("a fresh directory");
+            fs::write(path, bytes).expect("a fresh directory");
         }
         fs::write(directory.join("blocklist.toml"), &self.records).expect("a fresh directory");
         fs::write(directory.join("sluis.toml"), self.configuration()).expect("a fresh directory");
