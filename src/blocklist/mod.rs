@@ -8,3 +8,11 @@ pub mod parsed;
 
 pub mod format;
 pub mod index;
+
+pub mod guard;
+mod memory;
+mod source;
+pub mod status;
+pub mod store;
+
+pub mod reload;

@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::blocklist::store::Blocklist;
 use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
 use crate::live::Live;
+use crate::notice::Notices;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 
@@ -24,6 +26,10 @@ use super::upstream::Pools;
 pub struct Shared {
     /// Routes, upstreams, limits and names.
     pub settings: Live<Settings>,
+    /// What is blocked and why.
+    pub blocklist: Blocklist,
+    /// What the visitor of a blocked host is shown.
+    pub notices: Live<Notices>,
     /// Every counter of the request path.
     pub metrics: Arc<Metrics>,
 }

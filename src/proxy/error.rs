@@ -19,6 +19,11 @@ pub enum Fault {
     Aborted,
 }
 
+/// Why a body breaks off before its end, in either direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body broke off before its end")]
+pub struct BodyFault(pub Fault);
+
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer {

@@ -10,11 +10,8 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
 use hyper::body::Incoming;
-use jiff::Timestamp;
 
-use crate::blocklist::index::Moment;
 use crate::host::HostName;
 use crate::notice::error_page;
 use crate::telemetry::outcome::{Outcome, Rejection};
@@ -26,9 +23,9 @@ use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
 use super::exchange::Exchange;
 use super::forward;
 use super::headers;
+use super::judge::{self, TunnelJudge};
 use super::settings::Settings;
 use super::target::{self, Resource, Target};
-use super::upgrade::Judge;
 use super::upstream_body::UpstreamBody;
 
 /// There is nobody to answer, or nothing that can be said: the connection (HTTP/1) or the stream (HTTP/2) ends.
@@ -61,7 +58,7 @@ pub async fn serve(
     let (parts, body) = request.into_parts();
     let asked = Asked { method: parts.method.clone(), version: parts.version, accept: accept_fields(&parts.headers) };
     let reply = match head {
-        Ok(()) => answer(client, &settings, parts, body, &exchange).await,
+        Ok(()) => answer(client, &settings, parts, body).await,
         Err(rejection) => Err(Fault::Rejected(rejection)),
     };
     let reply = reply.or_else(|fault| own_error(fault, &asked, &settings, &exchange).ok_or(Gone))?;
@@ -74,10 +71,9 @@ async fn answer(
     settings: &Arc<Settings>,
     mut parts: Parts,
     body: Incoming,
-    exchange: &Exchange,
 ) -> Result<Reply, Fault> {
     let target = target::target(&parts, client, &settings.limits)?;
-    if let Some(notice) = notice(client, &target, &parts.headers) {
+    if let Some(notice) = judge::notice(client, &target.host, &parts.headers) {
         return Ok(Reply { response: notice.map(Content::Own), outcome: Outcome::Blocked });
     }
     check_sni(client, &target)?;
@@ -89,40 +85,13 @@ async fn answer(
     }
     let upstream = settings.routes.find(&target.host).and_then(|index| settings.upstreams.get(index));
     let upstream = upstream.ok_or(Rejection::NoRoute)?;
-    if settings.limits.request_body_bytes > 0 && body.size_hint().lower() > settings.limits.request_body_bytes {
-        return Err(Rejection::BodyTooLarge.into());
-    }
     let request_id = prepare(&mut parts, client, settings, &target);
-    let judge = Judge::new(Rc::clone(client), target.host);
+    let judge = TunnelJudge::new(Rc::clone(client), target.host);
     let request = Request::from_parts(parts, body);
-    let mut response = forward::forward(client, settings, upstream, request, exchange, judge).await?;
+    let mut response = forward::forward(client, settings, upstream, request, judge).await?;
     headers::append_via(response.headers_mut(), Version::HTTP_11, &settings.server_name);
     response.headers_mut().entry(headers::X_REQUEST_ID).or_insert(request_id);
     Ok(Reply { response: response.map(Content::Upstream), outcome: Outcome::Forwarded })
-}
-
-/// The notice, where the host or the SNI is blocked now. One snapshot answers for both, and for this request only.
-fn notice(client: &Client, target: &Target, fields: &HeaderMap) -> Option<Response<Bytes>> {
-    let worker = &client.worker;
-    let moment = Moment { now: Timestamp::now(), country: None };
-    let snapshot = worker.shared.blocklist.load();
-    for host in candidates(client, &target.host) {
-        let verdict = snapshot.index().verdict(host, &moment);
-        if let Some(shadow) = &verdict.shadow {
-            snapshot.count_shadow(worker.id, shadow);
-        }
-        if let Some(block) = &verdict.block {
-            snapshot.count_block(worker.id, block);
-            return Some(worker.shared.notices.load().value.answer(block.decision, host, fields));
-        }
-    }
-    None
-}
-
-/// The hosts that a request is judged by: the canonical one, and the SNI where it is another.
-fn candidates<'a>(client: &'a Client, host: &'a HostName) -> impl Iterator<Item = &'a HostName> {
-    let sni = client.tls.as_ref().and_then(|tls| tls.sni.as_ref()).filter(move |sni| *sni != host);
-    std::iter::once(host).chain(sni)
 }
 
 /// Whether the host goes with the TLS connection that it came by (RFC 9110 section 7.4).

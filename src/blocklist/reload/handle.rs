@@ -1,0 +1,136 @@
+//! Starting the reload thread, and asking it.
+//!
+//! Inside: the thread and the handle. Kept out: what it does (`mod.rs`).
+
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Reloader, Shared};
+use crate::blocklist::config::Config;
+use crate::blocklist::status::{BlocklistStatus, Trigger};
+use crate::blocklist::store::Blocklist;
+use crate::finding::Finding;
+use crate::telemetry::counter::HistogramSum;
+
+type Loaded = Result<(Blocklist, Arc<Shared>), Vec<Finding>>;
+
+/// Reloads that may wait; each is answered by the same pass.
+const WAITING_COMMANDS: usize = 64;
+
+/// Below every worker, where the system allows it: a build gives way, but still gets a quarter of a busy core.
+const NICENESS: i32 = 5;
+
+/// What starting gives.
+#[derive(Debug)]
+pub struct Started {
+    /// For the workers.
+    pub blocklist: Blocklist,
+    /// For the admin endpoint and the signals.
+    pub handle: ReloadHandle,
+    /// Ends when the last handle is gone.
+    pub thread: JoinHandle<()>,
+}
+
+/// Asks the reload thread; cheap to clone. When the last one is dropped, the thread ends.
+#[derive(Debug, Clone)]
+pub struct ReloadHandle {
+    commands: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// The generation in force.
+    pub generation: u64,
+    /// Names that came.
+    pub added: usize,
+    /// Names that went.
+    pub removed: usize,
+    /// Each source whose file is not in force, with why.
+    pub failed: Vec<(String, Vec<Finding>)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Reload { trigger: Trigger, allow_shrink: Option<String>, answer: oneshot::Sender<ReloadReport> },
+    Apply { config: Box<Config>, answer: oneshot::Sender<Result<ReloadReport, Vec<Finding>>> },
+}
+
+/// Loads every source on a thread of its own, which then follows them. Blocks until they are loaded. A source that
+/// does not load is taken from the state directory; without a copy there, starting fails with everything that is wrong.
+pub fn start(config: Config, workers: usize) -> Result<Started, Vec<Finding>> {
+    let (sender, loaded) = std_mpsc::sync_channel(1);
+    let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
+    let run = move || {
+        // Not being allowed to is no reason not to load.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return answer(&sender, Err(vec![no_thread(&error)])),
+        };
+        runtime.block_on(async {
+            match Reloader::load(config, workers) {
+                Err(findings) => answer(&sender, Err(findings)),
+                Ok(reloader) => {
+                    answer(&sender, Ok((reloader.blocklist.clone(), Arc::clone(&reloader.shared))));
+                    reloader.run(receiver).await;
+                }
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name("sluis-blocklist".to_owned()).spawn(run);
+    let thread = thread.map_err(|error| vec![no_thread(&error)])?;
+    let (blocklist, shared) = loaded.recv().map_err(|_| {
+        vec![Finding::without_place("the reload thread ended while it loaded the blocklist. Please report this")]
+    })??;
+    Ok(Started { blocklist, handle: ReloadHandle { commands, shared }, thread })
+}
+
+impl ReloadHandle {
+    /// Reads every source again, now, without waiting for it to come to rest; answers when what it published is in
+    /// force. `allow_shrink` names a source that may shrink this time.
+    pub async fn reload(&self, trigger: Trigger, allow_shrink: Option<String>) -> ReloadReport {
+        let (sender, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Reload { trigger, allow_shrink, answer: sender }).await;
+        answer.await.unwrap_or_else(|_| self.ended())
+    }
+
+    /// Takes over a new configuration. Where a new source does not load, nothing changes; a known one that does not
+    /// load keeps its last good content.
+    pub async fn apply(&self, config: Config) -> Result<ReloadReport, Vec<Finding>> {
+        let (sender, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Apply { config: Box::new(config), answer: sender }).await;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(self.ended().failed.into_iter().flat_map(|(_, findings)| findings).collect()))
+    }
+
+    /// What is in force, and what is wrong.
+    pub fn status(&self) -> Arc<BlocklistStatus> {
+        Arc::clone(&self.shared.status.load().value)
+    }
+
+    /// `sluis_blocklist_reload_duration_seconds`: from the trigger, after settling, to the answer.
+    pub fn reload_durations(&self) -> HistogramSum {
+        self.shared.durations.sum()
+    }
+
+    /// An answer for when there is nobody to give one.
+    fn ended(&self) -> ReloadReport {
+        let message = "the reload thread has ended; restart sluis, and please report this";
+        let failed = vec![(String::new(), vec![Finding::without_place(message)])];
+        ReloadReport { generation: self.status().generation, added: 0, removed: 0, failed }
+    }
+}
+
+/// Whoever started the thread may have given up waiting.
+fn answer(sender: &std_mpsc::SyncSender<Loaded>, loaded: Loaded) {
+    let _ = sender.send(loaded);
+}
+
+fn no_thread(error: &std::io::Error) -> Finding {
+    Finding::without_place(format!("the thread that loads the blocklist cannot be started: {error}"))
+}

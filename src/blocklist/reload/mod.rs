@@ -1,0 +1,430 @@
+//! The only place that publishes an index: what is on disk comes into force, source by source, or stays out with its
+//! reason.
+//!
+//! Inside: the thread that follows the files, the handle that asks it, publishing, and letting the old index go. Kept
+//! out: what becomes of one source (`examine.rs`) and of all together (`pass.rs`).
+//!
+//! Everything happens on one thread of its own, so that no build, no read and no freeing of a large index is ever on a
+//! worker, or keeps the admin endpoint waiting.
+
+mod examine;
+mod handle;
+mod pass;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use handle::{ReloadHandle, ReloadReport, Started, start};
+
+use self::examine::{Examiner, KIND};
+use self::handle::Command;
+use self::pass::Pass;
+use self::state::SourceState;
+use super::config::Config;
+use super::index::Index;
+use super::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
+use super::store::{Blocklist, Snapshot, SnapshotMaker};
+use crate::file_watch::{FileWatch, Target};
+use crate::finding::Finding;
+use crate::kept_copy::StateDirectory;
+use crate::live::{Live, Published};
+use crate::telemetry::counter::{Histogram, WorkerId};
+
+/// A decision that starts or ends does so within this time, even where the clock was set meanwhile.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+
+/// How often an old index is asked whether anyone still reads it.
+const RETIRE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Warnings of one source that are logged; `check` and the status have them all.
+const LOGGED_WARNINGS: usize = 10;
+
+/// The histogram of reload durations has one writer: the reload thread.
+const RELOAD_THREAD: WorkerId = WorkerId(0);
+
+/// Follows the sources. There is one; it publishes every index.
+#[derive(Debug)]
+struct Reloader {
+    config: Config,
+    sources: Vec<SourceState>,
+    state: Option<StateDirectory>,
+    watch: FileWatch,
+    snapshots: SnapshotMaker,
+    index: Arc<Index>,
+    blocklist: Blocklist,
+    /// Old generations that somebody may still read.
+    retired: Vec<Arc<Published<Snapshot>>>,
+    next_change: Option<Timestamp>,
+    counts: ReloadCounts,
+    last_reload: Option<LastReload>,
+    shared: Arc<Shared>,
+}
+
+/// What the handles see without asking the thread.
+#[derive(Debug)]
+struct Shared {
+    status: Live<BlocklistStatus>,
+    durations: Histogram,
+}
+
+/// Everything that a configuration loads, and nothing that runs.
+#[derive(Debug)]
+pub struct Checked {
+    /// Every error and warning, in the order of the sources.
+    pub findings: Vec<Finding>,
+    /// What each source gave.
+    pub sources: Vec<SourceStatus>,
+    /// The index of what loaded.
+    pub index: Arc<Index>,
+}
+
+/// Loads everything once, as a start would without a state directory.
+pub fn check(config: &Config, now: Timestamp) -> Checked {
+    let examiner = Examiner { config, trigger: Trigger::Start, now, allow_shrink: &[], state: None };
+    let sources = new_sources(config, &[]);
+    let pass = pass::run(examiner, &sources, |_| true, true, fastrand::u64(..));
+    let statuses: Vec<SourceStatus> = pass.sources.iter().map(SourceState::status).collect();
+    let findings = statuses.iter().flat_map(|source| {
+        let dropped = source.dropped.iter().flat_map(|lines| lines.findings.iter());
+        source.errors.iter().chain(source.warnings.iter()).chain(dropped).cloned()
+    });
+    Checked {
+        findings: findings.collect(),
+        index: pass.index.unwrap_or_else(|| Arc::new(Index::build(&[], 0))),
+        sources: statuses,
+    }
+}
+
+fn new_sources(config: &Config, before: &[SourceState]) -> Vec<SourceState> {
+    let sources = config.sources.iter().map(|source| {
+        let known = before.iter().find(|state| state.config.name == source.name).cloned();
+        SourceState { config: source.clone(), ..known.unwrap_or_else(|| SourceState::new(source.clone())) }
+    });
+    sources.collect()
+}
+
+fn watch(config: &Config) -> FileWatch {
+    let targets = config.sources.iter().map(|source| Target::File(source.path.clone())).collect();
+    FileWatch::new(targets, config.settle, config.poll)
+}
+
+/// A pass that panics is a pass that is refused: the index in force stays, and the thread lives on.
+fn guarded_pass(
+    examiner: Examiner<'_>,
+    sources: &[SourceState],
+    wanted: impl Fn(usize) -> bool,
+    rebuild: bool,
+) -> Result<Pass, Finding> {
+    let seed = fastrand::u64(..);
+    catch_unwind(AssertUnwindSafe(|| pass::run(examiner, sources, wanted, rebuild, seed))).map_err(|_| {
+        Finding::without_place("the reload broke off; what is in force stays in force. Please report this")
+    })
+}
+
+impl Reloader {
+    /// Loads every source for the first time.
+    fn load(config: Config, workers: usize) -> Result<Self, Vec<Finding>> {
+        let (began, now) = (Instant::now(), Timestamp::now());
+        // Watched before it is read: a change in between is seen.
+        let watch = watch(&config);
+        let state = config.state_directory.as_ref().map(StateDirectory::new);
+        let trigger = Trigger::Start;
+        let examiner = Examiner { config: &config, trigger, now, allow_shrink: &[], state: state.as_ref() };
+        let sources = new_sources(&config, &[]);
+        let mut pass = guarded_pass(examiner, &sources, |_| true, true).map_err(|finding| vec![finding])?;
+        let missing = pass.sources.iter().filter(|source| source.in_force.is_none());
+        let missing: Vec<Finding> = missing.flat_map(errors_of).collect();
+        let Some(index) = pass.index.take().filter(|_| missing.is_empty()) else { return Err(missing) };
+        let mut snapshots = SnapshotMaker::new(workers);
+        let blocklist = Blocklist::new(snapshots.make(Arc::clone(&index)));
+        let shared = Shared { status: Live::new(BlocklistStatus::default()), durations: Histogram::new(1) };
+        let mut reloader = Self {
+            next_change: index.next_change_after(now),
+            config,
+            sources: Vec::new(),
+            state,
+            watch,
+            snapshots,
+            index,
+            blocklist,
+            retired: Vec::new(),
+            counts: ReloadCounts::default(),
+            last_reload: None,
+            shared: Arc::new(shared),
+        };
+        reloader.conclude(pass, trigger, began, 0);
+        Ok(reloader)
+    }
+
+    /// Follows the files, the clock and the handles until the last handle is gone.
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let clock = self.next_change.map_or(CLOCK_CHECK, |next| time_until(next).min(CLOCK_CHECK));
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None => return,
+                    Some(first) => self.obey(first, &mut commands),
+                },
+                changed = self.watch.changed() => {
+                    let trigger = if self.watch.has_events() { Trigger::Event } else { Trigger::Poll };
+                    let changed: BTreeSet<usize> = changed.into_iter().collect();
+                    self.reload(trigger, &[], |index| changed.contains(&index));
+                }
+                () = tokio::time::sleep(clock), if self.next_change.is_some() => self.follow_the_clock(Timestamp::now()),
+                () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => self.let_go(),
+            }
+        }
+    }
+
+    /// One pass for all reloads that were asked for by now: each was asked for before it begins.
+    fn obey(&mut self, first: Command, commands: &mut mpsc::Receiver<Command>) {
+        let mut waiting = Vec::new();
+        let mut allow_shrink = Vec::new();
+        let mut trigger = Trigger::Api;
+        let mut next = Some(first);
+        while let Some(command) = next.take() {
+            match command {
+                Command::Reload { trigger: asked, allow_shrink: allowed, answer } => {
+                    trigger = asked;
+                    allow_shrink.extend(allowed);
+                    waiting.push(answer);
+                    next = commands.try_recv().ok();
+                }
+                Command::Apply { config, answer } => {
+                    // The reloads that were asked for before it are answered first.
+                    if !waiting.is_empty() {
+                        self.answer_all(trigger, &std::mem::take(&mut allow_shrink), std::mem::take(&mut waiting));
+                    }
+                    // Whoever asked may have left; what is in force stands.
+                    let _ = answer.send(self.apply(*config));
+                    next = commands.try_recv().ok();
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            self.answer_all(trigger, &allow_shrink, waiting);
+        }
+    }
+
+    fn answer_all(
+        &mut self,
+        trigger: Trigger,
+        allow_shrink: &[String],
+        waiting: Vec<tokio::sync::oneshot::Sender<ReloadReport>>,
+    ) {
+        let mut report = self.reload(trigger, allow_shrink, |_| true);
+        for name in allow_shrink {
+            if !self.sources.iter().any(|source| source.config.name == *name) {
+                let message = format!("allow_shrink names `{name}`, and there is no such source");
+                report.failed.push((name.clone(), vec![Finding::without_place(message)]));
+            }
+        }
+        for answer in waiting {
+            let _ = answer.send(report.clone());
+        }
+    }
+
+    fn reload(&mut self, trigger: Trigger, allow_shrink: &[String], wanted: impl Fn(usize) -> bool) -> ReloadReport {
+        let began = Instant::now();
+        let examiner = Examiner { config: &self.config, trigger, now: Timestamp::now(), allow_shrink, state: None };
+        let result = guarded_pass(examiner, &self.sources, wanted, false);
+        self.finish(result, trigger, began, 0)
+    }
+
+    /// Takes over a new configuration, as a whole or, where a new source does not load, not at all. A source that is
+    /// not in it any more is lifted.
+    fn apply(&mut self, config: Config) -> Result<ReloadReport, Vec<Finding>> {
+        let (began, trigger) = (Instant::now(), Trigger::Hangup);
+        let watch = watch(&config);
+        let sources = new_sources(&config, &self.sources);
+        let names =
+            |sources: &[SourceState]| sources.iter().map(|source| source.config.name.clone()).collect::<Vec<_>>();
+        let rebuild = names(&sources) != names(&self.sources);
+        let examiner = Examiner { config: &config, trigger, now: Timestamp::now(), allow_shrink: &[], state: None };
+        let pass = guarded_pass(examiner, &sources, |_| true, rebuild).map_err(|finding| vec![finding])?;
+        let missing: Vec<Finding> =
+            pass.sources.iter().filter(|source| source.in_force.is_none()).flat_map(errors_of).collect();
+        if !missing.is_empty() || rebuild && pass.index.is_none() {
+            return Err(if missing.is_empty() { pass.sources.iter().flat_map(errors_of).collect() } else { missing });
+        }
+        let gone =
+            self.sources.iter().filter(|source| !config.sources.iter().any(|kept| kept.name == source.config.name));
+        let lifted: usize = gone.filter_map(|source| source.in_force.as_ref()).map(|content| content.names).sum();
+        self.state = config.state_directory.as_ref().map(StateDirectory::new);
+        (self.config, self.watch) = (config, watch);
+        Ok(self.finish(Ok(pass), trigger, began, lifted))
+    }
+
+    /// Puts the result of a pass in force; `lifted` names went with their source.
+    fn finish(
+        &mut self,
+        result: Result<Pass, Finding>,
+        trigger: Trigger,
+        began: Instant,
+        lifted: usize,
+    ) -> ReloadReport {
+        match result {
+            Ok(mut pass) => {
+                if let Some(index) = pass.index.take() {
+                    self.publish(index, Timestamp::now());
+                }
+                self.conclude(pass, trigger, began, lifted)
+            }
+            Err(finding) => {
+                tracing::error!(trigger = trigger.name(), "{finding}");
+                self.counts.refused += 1;
+                self.publish_status();
+                let failed = vec![(String::new(), vec![finding])];
+                ReloadReport { generation: self.blocklist.generation(), added: 0, removed: 0, failed }
+            }
+        }
+    }
+
+    fn publish(&mut self, index: Arc<Index>, now: Timestamp) {
+        let old_index = std::mem::replace(&mut self.index, Arc::clone(&index));
+        self.next_change = index.next_change_after(now);
+        let old = self.blocklist.publish(self.snapshots.make(index));
+        drop(old_index);
+        self.retired.push(old);
+        self.let_go();
+    }
+
+    /// After publishing: logs and counts one pass, and keeps the good bytes for the next start.
+    fn conclude(&mut self, pass: Pass, trigger: Trigger, began: Instant, lifted: usize) -> ReloadReport {
+        let generation = self.blocklist.generation();
+        self.shared.durations.observe(RELOAD_THREAD, began.elapsed());
+        self.log(&pass, trigger, began);
+        self.count(&pass, trigger, lifted);
+        pass.changing.iter().for_each(|index| self.watch.recheck(*index));
+        self.sources = pass.sources;
+        let added = pass.applied.iter().map(|applied| applied.added).sum();
+        let removed = pass.applied.iter().map(|applied| applied.removed).sum::<usize>() + lifted;
+        let refused = self.sources.iter().filter(|source| source.refused.is_some());
+        let failed: Vec<(String, Vec<Finding>)> =
+            refused.map(|source| (source.config.name.clone(), errors_of(source).collect())).collect();
+        if trigger.is_asked_for() || !pass.applied.is_empty() || pass.newly_refused > 0 {
+            let error = self.sources.iter().find_map(|source| source.status().error());
+            let ok = failed.is_empty();
+            self.last_reload = Some(LastReload { at: Timestamp::now(), ok, trigger, added, removed, error });
+        }
+        self.publish_status();
+        self.keep_copies(&pass.applied);
+        ReloadReport { generation, added, removed, failed }
+    }
+
+    fn count(&mut self, pass: &Pass, trigger: Trigger, lifted: usize) {
+        let refused_again = pass.refused_before > 0;
+        if trigger == Trigger::Start {
+            // A start is no reload.
+        } else if pass.newly_refused > 0 || refused_again && trigger.is_asked_for() {
+            self.counts.refused += 1;
+        } else if !pass.applied.is_empty() || lifted > 0 {
+            self.counts.applied += 1;
+        } else if pass.confirmed > 0 && !refused_again {
+            self.counts.unchanged += 1;
+        }
+    }
+
+    fn log(&self, pass: &Pass, trigger: Trigger, began: Instant) {
+        let generation = self.blocklist.generation();
+        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let trigger_name = trigger.name();
+        for applied in &pass.applied {
+            let source = pass.sources.iter().find(|source| source.config.name == applied.source);
+            let content = source.and_then(|source| source.in_force.as_ref());
+            let dropped: u64 = content.map_or(0, |content| content.dropped.iter().map(|lines| lines.count).sum());
+            tracing::info!(
+                generation,
+                source = applied.source,
+                names = applied.names,
+                added = applied.added,
+                removed = applied.removed,
+                lines_dropped = dropped,
+                trigger = trigger_name,
+                duration_ms,
+                "source in force"
+            );
+            for warning in content.iter().flat_map(|content| content.warnings.iter()).take(LOGGED_WARNINGS) {
+                tracing::warn!(source = applied.source, "{warning}");
+            }
+        }
+        self.log_refusals(pass, trigger);
+    }
+
+    fn log_refusals(&self, pass: &Pass, trigger: Trigger) {
+        for source in &pass.sources {
+            let before = self.sources.iter().find(|before| before.config.name == source.config.name);
+            let before = before.and_then(|before| before.refused.as_ref()).map(|refused| &refused.findings);
+            let now = source.refused.as_ref().map(|refused| &refused.findings);
+            let name = &source.config.name;
+            match (before, now) {
+                (before, Some(now)) if before != Some(now) => {
+                    let (first, count) = (now.first().map(ToString::to_string).unwrap_or_default(), now.len());
+                    let trigger = trigger.name();
+                    tracing::error!(
+                        source = name,
+                        trigger,
+                        findings = count,
+                        "source refused, last good stays: {first}"
+                    );
+                }
+                (Some(_), None) => tracing::info!(source = name, "source is good again"),
+                _ => {}
+            }
+        }
+    }
+
+    fn keep_copies(&self, applied: &[pass::Applied]) {
+        let Some(state) = &self.state else { return };
+        for (source, bytes) in applied.iter().filter_map(|applied| Some((&applied.source, applied.bytes.as_ref()?))) {
+            if let Err(error) = state.keep(KIND, source, bytes) {
+                let directory = state.path().display();
+                tracing::error!(%error, source, %directory, "no copy could be kept for the next start");
+            }
+        }
+    }
+
+    /// A decision starts or ends: the names are the same, the generation is another.
+    fn follow_the_clock(&mut self, now: Timestamp) {
+        if self.next_change.is_none_or(|next| now < next) {
+            return;
+        }
+        self.publish(Arc::clone(&self.index), now);
+        let generation = self.blocklist.generation();
+        tracing::info!(generation, trigger = Trigger::Time.name(), "a decision started or ended");
+        self.publish_status();
+    }
+
+    /// Frees the old generations that nobody reads any more. A reader that is late would else free them where it runs.
+    fn let_go(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    fn publish_status(&self) {
+        self.shared.status.publish(BlocklistStatus {
+            generation: self.blocklist.generation(),
+            sources: self.sources.iter().map(SourceState::status).collect(),
+            last_reload: self.last_reload.clone(),
+            reloads: self.counts,
+            next_change: self.next_change,
+        });
+    }
+}
+
+fn errors_of(source: &SourceState) -> impl Iterator<Item = Finding> {
+    source.refused.iter().flat_map(|refused| refused.findings.iter().cloned())
+}
+
+fn time_until(moment: Timestamp) -> Duration {
+    let left = Timestamp::now().duration_until(moment);
+    Duration::try_from(left).unwrap_or(Duration::ZERO)
+}

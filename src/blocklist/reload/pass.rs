@@ -1,0 +1,190 @@
+//! One pass over the sources: from what is on disk to one index, or to the reasons why not.
+//!
+//! Inside: what looks at several sources together (duplicate ids, memory), the build and its self-check. Kept out:
+//! publishing, which `mod.rs` alone does, and with it every effect: a pass changes nothing that is in force.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::examine::{Examiner, Ready, Step};
+use super::state::{Refused, SourceState};
+use crate::blocklist::index::{Index, IndexSource};
+use crate::blocklist::memory;
+use crate::finding::{Finding, Place};
+
+/// Names of each source that are looked up in a new index before it is published.
+const SELF_CHECK_SAMPLES: usize = 1_000;
+
+/// What a pass found.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// Every source as it is after the pass, in the order of the configuration.
+    pub(super) sources: Vec<SourceState>,
+    /// The index to publish; none where nothing changed.
+    pub(super) index: Option<Arc<Index>>,
+    /// The sources whose content is new, with what the state directory is to keep.
+    pub(super) applied: Vec<Applied>,
+    /// How many sources have on disk what they have in force.
+    pub(super) confirmed: usize,
+    /// How many sources have on disk what was refused before.
+    pub(super) refused_before: usize,
+    /// How many sources were refused for something new.
+    pub(super) newly_refused: usize,
+    /// The sources that were being written.
+    pub(super) changing: Vec<usize>,
+}
+
+/// A source whose content is new.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub(super) source: String,
+    pub(super) names: usize,
+    pub(super) added: usize,
+    pub(super) removed: usize,
+    pub(super) bytes: Option<Vec<u8>>,
+}
+
+/// Looks at the sources that `wanted` names, and at those that another source stood in the way of. `rebuild` says that
+/// there must be a new index even where no content is new: a source was added or taken away.
+pub(super) fn run(
+    examiner: Examiner<'_>,
+    sources: &[SourceState],
+    wanted: impl Fn(usize) -> bool,
+    rebuild: bool,
+    seed: u64,
+) -> Pass {
+    let mut pass = Pass { sources: sources.to_vec(), ..Pass::default() };
+    let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
+    for (index, source) in sources.iter().enumerate() {
+        let stood_back = source.refused.as_ref().is_some_and(|refused| refused.by_another_source);
+        if !wanted(index) && !stood_back {
+            continue;
+        }
+        match examiner.examine(source) {
+            Step::RefusedBefore => pass.refused_before += 1,
+            Step::Changing => pass.changing.push(index),
+            Step::Refused(refused) => pass.refused(index, refused),
+            Step::Ready(found) => {
+                ready.insert(index, *found);
+            }
+            Step::Confirmed => pass.confirm(index, examiner.now),
+        }
+    }
+    pass.stand_back_from_duplicate_ids(&mut ready);
+    if ready.is_empty() && !rebuild {
+        return pass;
+    }
+    match build(&pass.contents(&ready), seed) {
+        Ok(index) => pass.take_up(ready, index),
+        Err(message) => pass.refuse_all(ready, &message),
+    }
+    pass
+}
+
+impl Pass {
+    fn confirm(&mut self, index: usize, now: Timestamp) {
+        self.confirmed += 1;
+        let Some(source) = self.sources.get_mut(index) else { return };
+        source.refused = None;
+        if let Some(content) = &mut source.in_force {
+            content.last_success = Some(now);
+            content.from_state = false;
+        }
+    }
+
+    fn refused(&mut self, index: usize, refused: Refused) {
+        let Some(source) = self.sources.get_mut(index) else { return };
+        if source.refuse(refused) {
+            self.newly_refused += 1;
+        } else {
+            self.refused_before += 1;
+        }
+    }
+
+    /// What the index is built of: new content where there is some, else what is in force.
+    fn contents(&self, ready: &BTreeMap<usize, Ready>) -> Vec<Arc<IndexSource>> {
+        let contents = self.sources.iter().enumerate().filter_map(|(index, source)| {
+            let new = ready.get(&index).map(|ready| &ready.in_force);
+            new.or(source.in_force.as_ref()).map(|content| Arc::clone(&content.content))
+        });
+        contents.collect()
+    }
+
+    /// Refuses new content until no id is in two sources. The last in the order of the configuration stands back; what is
+    /// in force has no duplicates, so this ends.
+    fn stand_back_from_duplicate_ids(&mut self, ready: &mut BTreeMap<usize, Ready>) {
+        while let Some((index, id, other)) = self.duplicate_id(ready) {
+            ready.remove(&index);
+            let Some(name) = self.sources.get(other).map(|source| source.config.name.clone()) else { return };
+            let Some(source) = self.sources.get_mut(index) else { return };
+            let message =
+                format!("the id \"{id}\" is taken by a record of source `{name}`; ids are unique over all sources");
+            let findings = Arc::from([Finding::error(Place::file(&source.config.path), message)]);
+            self.refused(index, Refused { key: None, findings, by_another_source: true });
+        }
+    }
+
+    /// An id that two sources have: the new one of them that is to stand back, the id, and the other.
+    fn duplicate_id(&self, ready: &BTreeMap<usize, Ready>) -> Option<(usize, String, usize)> {
+        let mut taken: HashMap<&str, usize> = HashMap::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            let new = ready.get(&index).map(|ready| &ready.in_force);
+            let Some(content) = new.or(source.in_force.as_ref()) else { continue };
+            let parsed = &content.content.parsed;
+            let decisions = parsed.decisions.iter().map(|decision| decision.id.as_str());
+            for id in decisions.chain(parsed.exceptions.iter().map(|exception| exception.id.as_str())) {
+                match taken.insert(id, index) {
+                    Some(before) if before != index && ready.contains_key(&index) => {
+                        return Some((index, id.to_owned(), before));
+                    }
+                    Some(before) if before != index && ready.contains_key(&before) => {
+                        return Some((before, id.to_owned(), index));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    fn take_up(&mut self, ready: BTreeMap<usize, Ready>, index: Index) {
+        for (place, ready) in ready {
+            let Some(source) = self.sources.get_mut(place) else { continue };
+            self.applied.push(Applied {
+                source: source.config.name.clone(),
+                names: ready.in_force.names,
+                added: ready.added,
+                removed: ready.removed,
+                bytes: ready.bytes,
+            });
+            source.in_force = Some(ready.in_force);
+            source.refused = None;
+            if let Some(refused) = ready.refused {
+                self.refused(place, refused);
+            }
+        }
+        self.index = Some(Arc::new(index));
+    }
+
+    fn refuse_all(&mut self, ready: BTreeMap<usize, Ready>, message: &str) {
+        for place in ready.into_keys() {
+            let Some(source) = self.sources.get(place) else { continue };
+            let findings = Arc::from([Finding::error(Place::file(&source.config.path), message)]);
+            self.refused(place, Refused { key: None, findings, by_another_source: true });
+        }
+    }
+}
+
+fn build(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
+    let names: usize = contents.iter().map(|content| content.parsed.names.len()).sum();
+    let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
+    let needed = memory::estimate(names as u64, bytes as u64);
+    if let Some(message) = memory::refuse(needed, memory::available()) {
+        return Err(message);
+    }
+    let index = Index::build(contents, seed);
+    index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
+    Ok(index)
+}

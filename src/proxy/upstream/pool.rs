@@ -1,0 +1,284 @@
+//! What one worker knows of the upstreams: their idle connections, whose turn it is, who failed lately.
+//!
+//! Inside: the choice of a server and the pool of its connections, last in first out. Kept out: making a connection
+//! (`connect.rs`), and when one may come back, which is after its response was read whole (`upstream_body.rs`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use crate::drain::LocalTasks;
+use crate::proxy::Limits;
+use crate::proxy::request_body::RequestBody;
+use crate::proxy::sweep::{Alarm, Sweep};
+use crate::telemetry::counter::WorkerId;
+use crate::telemetry::outcome::Failure;
+
+use super::admission::{Admission, Permit, Share};
+use super::server::{Server, ServerId};
+use super::{Upstream, UpstreamId};
+
+/// Idle connections that one worker keeps to one server. More are only idle after a burst, and cost a file descriptor on
+/// both sides each; they are closed.
+pub const MAX_IDLE_PER_SERVER: usize = 512;
+
+/// How long a server that failed to connect is passed over, doubled with each further failure.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often idle connections are looked through.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What one worker knows of the upstreams. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Pools {
+    inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    worker: WorkerId,
+    sweep: Sweep,
+    tasks: LocalTasks,
+    is_closed: Cell<bool>,
+    is_swept: Cell<bool>,
+    /// One entry for each name that was ever configured.
+    upstreams: RefCell<HashMap<UpstreamId, Rc<Turns>, foldhash::fast::FixedState>>,
+    servers: RefCell<HashMap<ServerId, Known, foldhash::fast::FixedState>>,
+}
+
+/// Whose turn it is among the servers of an upstream, and who waits for one.
+#[derive(Debug, Default)]
+struct Turns {
+    next: Cell<usize>,
+    admission: Rc<Admission>,
+}
+
+/// What is known of a server.
+#[derive(Debug, Default)]
+struct Known {
+    /// The one used last is last.
+    idle: Vec<Idle>,
+    failures: u32,
+    down_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    expires: Instant,
+}
+
+/// A connection to a server that can take a request.
+#[derive(Debug)]
+pub struct Connection {
+    pub(in crate::proxy) sender: SendRequest<RequestBody>,
+    received_bytes: Arc<AtomicU64>,
+    server: ServerId,
+    is_reused: bool,
+}
+
+impl Connection {
+    pub(super) fn new(sender: SendRequest<RequestBody>, received_bytes: Arc<AtomicU64>, server: ServerId) -> Self {
+        Self { sender, received_bytes, server, is_reused: false }
+    }
+
+    /// Whether it has carried a request before: if it ends without an answer, the server may just have been closing it.
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// How many bytes of HTTP the server has sent on it.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Pools {
+    /// The pools of a worker that knows nothing yet.
+    pub fn new(worker: WorkerId, sweep: Sweep, tasks: LocalTasks) -> Self {
+        let inner = Inner {
+            worker,
+            sweep,
+            tasks,
+            is_closed: Cell::new(false),
+            is_swept: Cell::new(false),
+            upstreams: RefCell::default(),
+            servers: RefCell::default(),
+        };
+        Self { inner: Rc::new(inner) }
+    }
+
+    /// Whose pools they are.
+    pub fn worker(&self) -> WorkerId {
+        self.inner.worker
+    }
+
+    /// The worker's tasks.
+    pub(super) fn tasks(&self) -> &LocalTasks {
+        &self.inner.tasks
+    }
+
+    /// Waits for a turn where `upstream_in_flight` is set.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`] where there are too many requests, and too many that wait.
+    pub async fn admit(&self, upstream: &Upstream, limits: &Limits) -> Result<Option<Permit>, Failure> {
+        if limits.upstream_in_flight == 0 {
+            return Ok(None);
+        }
+        let admission = Rc::clone(&self.turns(upstream).admission);
+        let (worker, workers) = (self.inner.worker.0, upstream.workers);
+        let share = Share::of(limits.upstream_in_flight, limits.upstream_queue, worker, workers);
+        admission.admit(share, limits.upstream_queue_timeout, &self.inner.sweep).await.map(Some)
+    }
+
+    /// The server whose turn it is: round robin, without those that failed to connect lately unless all did, and without
+    /// `other_than` where there is another.
+    ///
+    /// # Errors
+    /// [`Failure::NoServer`] where no server has an address.
+    pub fn choose<'a>(&self, upstream: &'a Upstream, other_than: Option<ServerId>) -> Result<&'a Arc<Server>, Failure> {
+        let servers = upstream.servers();
+        let count = servers.len();
+        let turns = self.turns(upstream);
+        let first = turns.next.get();
+        let in_turn = || (first..first + count).filter_map(|index| Some((index, servers.get(index % count)?)));
+        let located = || in_turn().filter(|(_, server)| server.has_address());
+        let is_other = |server: &Server| other_than != Some(server.id());
+        let chosen = located()
+            .find(|(_, server)| is_other(server) && !self.is_down(server))
+            .or_else(|| located().find(|(_, server)| !self.is_down(server)))
+            .or_else(|| located().find(|(_, server)| is_other(server)))
+            .or_else(|| located().next());
+        let (index, server) = chosen.ok_or(Failure::NoServer)?;
+        turns.next.set((index + 1) % count);
+        Ok(server)
+    }
+
+    /// The connection to a server that was used last and is still good.
+    pub fn take(&self, server: &Server) -> Option<Connection> {
+        let now = Instant::now();
+        let mut servers = self.inner.servers.borrow_mut();
+        let idle = &mut servers.get_mut(&server.id())?.idle;
+        while let Some(Idle { mut connection, expires }) = idle.pop() {
+            if expires > now && connection.sender.is_ready() {
+                connection.is_reused = true;
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for `keep`, where it is ready for another request: the one before was sent whole, its response
+    /// read whole, and nothing is left over. hyper is ready exactly then; every other connection is closed.
+    pub fn give_back(&self, connection: Connection, keep: Duration) {
+        if self.inner.is_closed.get() || !connection.sender.is_ready() {
+            return;
+        }
+        let mut servers = self.inner.servers.borrow_mut();
+        let idle = &mut servers.entry(connection.server).or_default().idle;
+        if idle.len() < MAX_IDLE_PER_SERVER {
+            idle.push(Idle { connection, expires: Instant::now() + keep });
+            drop(servers);
+            self.keep_swept();
+        }
+    }
+
+    /// Records that a server let itself be connected to.
+    pub fn connected(&self, server: &Server) {
+        server.set_up(true);
+        if let Some(known) = self.inner.servers.borrow_mut().get_mut(&server.id()) {
+            known.failures = 0;
+            known.down_until = None;
+        }
+    }
+
+    /// Records that a server could not be connected to: it is passed over for a while.
+    pub fn failed(&self, server: &Server) {
+        server.set_up(false);
+        let mut servers = self.inner.servers.borrow_mut();
+        let known = servers.entry(server.id()).or_default();
+        let pause = FIRST_PAUSE.saturating_mul(1 << known.failures.min(8)).min(LONGEST_PAUSE);
+        known.failures = known.failures.saturating_add(1);
+        known.down_until = Some(Instant::now() + pause);
+        drop(servers);
+        self.keep_swept();
+    }
+
+    /// Closes every idle connection, and every other one when it would come back: the worker stops.
+    pub fn close(&self) {
+        self.inner.is_closed.set(true);
+        self.inner.servers.borrow_mut().clear();
+        self.inner.sweep.wake_all();
+    }
+
+    /// How many idle connections there are.
+    pub fn idle(&self) -> usize {
+        self.inner.servers.borrow().values().map(|known| known.idle.len()).sum()
+    }
+
+    /// Whether a server failed to connect lately.
+    pub fn is_down(&self, server: &Server) -> bool {
+        let servers = self.inner.servers.borrow();
+        let until = servers.get(&server.id()).and_then(|known| known.down_until);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    fn turns(&self, upstream: &Upstream) -> Rc<Turns> {
+        let mut upstreams = self.inner.upstreams.borrow_mut();
+        // Workers begin with different servers, or all of them would begin with the first.
+        let begin = || Rc::new(Turns { next: Cell::new(self.inner.worker.0), admission: Rc::default() });
+        Rc::clone(upstreams.entry(upstream.id).or_insert_with(begin))
+    }
+
+    /// Starts the task that looks through the pools, where there is none. It ends with the last idle connection, so that
+    /// it never keeps a worker from stopping.
+    fn keep_swept(&self) {
+        if self.inner.is_swept.replace(true) {
+            return;
+        }
+        let alarm = self.inner.sweep.alarm();
+        self.inner.tasks.spawn(sweep_idle(Rc::downgrade(&self.inner), alarm));
+    }
+}
+
+async fn sweep_idle(inner: Weak<Inner>, alarm: Alarm) {
+    loop {
+        alarm.set(SWEEP_INTERVAL);
+        poll_fn(|cx| match inner.upgrade() {
+            Some(inner) if !inner.is_closed.get() => alarm.poll_due(cx),
+            _ => Poll::Ready(()),
+        })
+        .await;
+        let Some(inner) = inner.upgrade() else { return };
+        if !inner.sweep_once(Instant::now()) {
+            inner.is_swept.set(false);
+            return;
+        }
+    }
+}
+
+impl Inner {
+    /// Closes what was idle for too long, forgets what there is nothing to know of, and returns whether anything is left.
+    fn sweep_once(&self, now: Instant) -> bool {
+        let mut servers = self.servers.borrow_mut();
+        servers.retain(|_, known| {
+            known.idle.retain(|idle| idle.expires > now && !idle.connection.sender.is_closed());
+            // A server that failed is remembered past its pause, so that the next failure pauses it for longer.
+            let remembers = known.down_until.is_some_and(|until| until + LONGEST_PAUSE > now);
+            remembers || !known.idle.is_empty()
+        });
+        !servers.is_empty() && !self.is_closed.get()
+    }
+}

@@ -1,0 +1,25 @@
+//! Tests of the running program, from outside: sockets, signals, files.
+//!
+//! Inside: one module for each thing that the program promises (docs/adr, product pages), and `support`. Kept out:
+//! what a unit test beside the code can say more cheaply.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should stop and say so")]
+#![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` marks what the tests use")]
+#![allow(dead_code, reason = "the support is one vocabulary; not every word is used in every issue")]
+
+mod admin;
+mod blocking;
+mod cli;
+mod deploy;
+mod drain;
+mod examples;
+mod faults;
+mod forwarding;
+mod http2;
+mod limits;
+mod list_reload;
+mod metrics;
+mod notice;
+mod support;
+mod tls_reload;
+mod websocket;

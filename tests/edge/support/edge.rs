@@ -1,0 +1,260 @@
+//! The real program, started in a directory of its own on ports that were free.
+//!
+//! Inside: start, addresses, admin requests, signals, exit status, memory. Kept out: what is configured (setup.rs).
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::client::{self, Connection, Response};
+use super::{Metrics, PATIENCE, Setup, eventually};
+
+/// A running edge; killed when it is dropped.
+pub struct Edge {
+    child: Child,
+    directory: TempDir,
+    log: Arc<Log>,
+}
+
+/// What the program has written to standard error.
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Edge {
+    /// Writes the set-up into a fresh directory and starts the program there; returns when it is ready.
+    pub fn start(setup: &Setup) -> Self {
+        let edge = Self::start_unready(setup);
+        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+        edge
+    }
+
+    /// The same, without waiting.
+    pub fn start_unready(setup: &Setup) -> Self {
+        let directory = TempDir::new().expect("a fresh directory");
+        setup.write(directory.path());
+        Self::start_in(directory)
+    }
+
+    /// Starts the program in a directory that is written already.
+    pub fn start_in(directory: TempDir) -> Self {
+        let mut child = command(&directory)
+            .args(["serve", "--config", "sluis.toml"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log: Arc<Log> = Arc::default();
+        let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                writer.state.lock().expect("nobody panics with the lock").lines.push(without_colour(&line));
+                writer.changed.notify_all();
+            }
+            writer.state.lock().expect("nobody panics with the lock").ended = true;
+            writer.changed.notify_all();
+        });
+        Self { child, directory, log }
+    }
+
+    /// Where a listener (or `admin`, `metrics`) was bound, by the line that says so.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        let found = self.wait_for_log(name, |line| {
+            line.contains("listening") && field(line, "listener").is_some_and(|listener| listener == name)
+        });
+        let address = field(&found, "address").unwrap_or_else(|| panic!("no address in {found}"));
+        address.parse().unwrap_or_else(|_| panic!("not an address: {found}"))
+    }
+
+    /// A connection to the listener `http`.
+    pub fn http(&self) -> Connection {
+        Connection::plain(self.address("http"))
+    }
+
+    /// A connection to the listener `https` with this SNI.
+    pub fn https(&self, sni: &str) -> Connection {
+        Connection::tls(self.address("https"), Some(sni))
+    }
+
+    /// A GET to the listener `http` on a connection of its own.
+    pub fn get(&self, host: &str, target: &str) -> Response {
+        client::get(self.address("http"), host, target)
+    }
+
+    /// A GET to the admin endpoint.
+    pub fn admin_get(&self, target: &str) -> Response {
+        let address = self.address("admin");
+        client::get(address, &address.to_string(), target)
+    }
+
+    /// A POST without a body to the admin endpoint.
+    pub fn admin_post(&self, target: &str) -> Response {
+        let address = self.address("admin");
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        Connection::plain(address).send(head).read_response()
+    }
+
+    /// The metrics now.
+    pub fn metrics(&self) -> Metrics {
+        let response = self.admin_get("/metrics");
+        assert_eq!(response.status, 200);
+        Metrics::parse(&response.text())
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> u64 {
+        self.admin_get("/api/v1/status").json()["generation"].as_u64().expect("status has a generation")
+    }
+
+    /// Waits until the generation in force is at least this.
+    pub fn wait_generation(&self, generation: u64) {
+        eventually(&format!("generation {generation}"), || self.generation() >= generation);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id");
+        kill_process(pid, signal).expect("the program still runs");
+    }
+
+    /// Waits for the end and gives the exit status.
+    pub fn wait_exit(&mut self) -> i32 {
+        let child = &mut self.child;
+        let mut status = None;
+        eventually("the program ends", || {
+            status = child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        status.and_then(|status| status.code()).expect("it ends by itself, not by a signal")
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// A file beside the configuration.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs, on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// Everything in the log so far.
+    pub fn log(&self) -> String {
+        self.log.state.lock().expect("nobody panics with the lock").lines.join("\n")
+    }
+
+    /// Waits for a line in the log, past or to come.
+    pub fn wait_for_log(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let state = self.log.state.lock().expect("nobody panics with the lock");
+        let find = |state: &LogState| state.lines.iter().find(|line| wanted(line)).cloned();
+        let (state, _) = self
+            .log
+            .changed
+            .wait_timeout_while(state, PATIENCE, |state| find(state).is_none() && !state.ended)
+            .expect("nobody panics with the lock");
+        find(&state).unwrap_or_else(|| panic!("no line in the log says `{what}`:\n{}", state.lines.join("\n")))
+    }
+
+    /// Runs another command of the program beside it, in the same directory.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        Finished::of(command(&self.directory).args(arguments))
+    }
+
+    /// Stops the process as the system may, and continues it.
+    pub fn pause_for(&self, duration: Duration) {
+        self.signal(Signal::STOP);
+        thread::sleep(duration);
+        self.signal(Signal::CONT);
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the edge wrote:\n{}\n---", self.log());
+        }
+    }
+}
+
+/// A command that has ended.
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.stdin(Stdio::null()).output().expect("the program starts");
+        Self {
+            code: output.status.code().expect("it ends by itself, not by a signal"),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// The program without arguments, to be run in this directory.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluis"));
+    // A backtrace is not for users; that none is shown is part of what is tested.
+    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+fn command(directory: &TempDir) -> Command {
+    let mut command = program();
+    command.current_dir(directory.path());
+    command
+}
+
+/// The value of `name=value` or `name="value"` in a log line, wherever it stands.
+fn field(line: &str, name: &str) -> Option<String> {
+    line.split_whitespace().find_map(|word| {
+        let (key, value) = word.split_once('=')?;
+        (key == name).then(|| value.trim_matches(['"', ',']).to_owned())
+    })
+}
+
+/// A line without ANSI colour sequences.
+fn without_colour(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
+}

@@ -1,0 +1,39 @@
+//! What the tests of the running program share: the edge itself, an origin, clients, certificates, peers.
+//!
+//! Inside: helpers that read like a sentence in a test. Kept out: expectations, which the tests state.
+
+pub mod certs;
+pub mod client;
+pub mod edge;
+pub mod http2;
+pub mod metrics;
+pub mod origin;
+pub mod peers;
+pub mod selftest;
+pub mod setup;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use client::{Connection, Response};
+pub use edge::Edge;
+pub use metrics::Metrics;
+pub use origin::{Origin, Reply};
+pub use setup::Setup;
+
+/// How long a test waits for what must happen: generous, since it is only spent when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at that has no event to wait for.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits until the condition holds and says how long that took; panics with `what` after [`PATIENCE`].
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    start.elapsed()
+}

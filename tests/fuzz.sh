@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Every fuzz target for a few seconds (first argument, 20 when left out), where cargo-fuzz and a nightly are.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds="${1:-20}"
+
+if [ ! -d fuzz ]; then
+    echo "no fuzz targets"
+    exit 0
+fi
+if ! command -v cargo-fuzz >/dev/null || ! cargo +nightly --version >/dev/null 2>&1; then
+    if [ -n "${SLUIS_REQUIRE_PEERS:-}" ]; then
+        echo "cargo-fuzz or a nightly toolchain is not installed, and SLUIS_REQUIRE_PEERS is set" >&2
+        exit 1
+    fi
+    echo "skipped: fuzzing needs cargo-fuzz and a nightly toolchain"
+    exit 0
+fi
+
+for target in $(cargo +nightly fuzz list); do
+    echo "--- fuzz $target for ${seconds}s"
+    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -print_final_stats=0
+done
