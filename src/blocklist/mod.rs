@@ -9,9 +9,9 @@ pub mod parsed;
 pub mod format;
 pub mod index;
 
-pub mod guard;
 mod memory;
 mod source;
+pub mod guard;
 pub mod status;
 pub mod store;
 

@@ -2,15 +2,17 @@
 //!
 //! Inside: what can be said, and one file a command. Kept out: what the program does once it runs (`app`).
 
+mod exit;
+mod output;
+
+mod inputs;
+mod serve;
+
 mod check;
 mod demo;
-mod exit;
 mod healthcheck;
-mod inputs;
 mod lookup;
-mod output;
 mod packaging;
-mod serve;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -31,7 +31,7 @@ use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
 use super::progress::WriteWatch;
-use super::{Connections, Service, count_unserved, head_limits};
+use super::{Connections, Service, count_unserved, due_or_cut, head_limits};
 
 /// How long a client that has ended its side is answered without anything going out to it, before it is taken as gone.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ where
     let upgrade = Rc::new(RefCell::new(None));
     let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), limits));
     let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits));
-    let lifetime = connections.limits(|limits| Lifetime::new(limits));
+    let lifetime = connections.limits(Lifetime::new);
     let service =
         service_fn(|request| answer(&connections.service, &client, &state, &lifetime, keep_upgrade(request, &upgrade)));
     let mut connection = connections.limits(builder).serve_connection(TokioIo::new(gate), service).with_upgrades();
@@ -79,7 +79,7 @@ where
                 count_unserved(&client, Some(Rejection::MalformedHead));
             }
             if let Some(gate) = take_back(gate, upgrade.take()).await {
-                close(gate, &state, &driver.alarm).await;
+                close(gate, &client, &state, &driver.alarm).await;
             }
         }
     }
@@ -341,15 +341,20 @@ impl Driver {
 }
 
 /// Closes a connection so that the client gets what was sent, and not a reset because of what it is still sending.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut gate: Gate<S>, state: &ClientState, alarm: &Alarm) {
-    let is_sending = gate.is_mid_request() || state.refused.get() || state.requests.get() > 0;
+async fn close<S>(mut gate: Gate<S>, client: &Client, state: &ClientState, alarm: &Alarm)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // A connection that was closed because it was idle is not waited for: its client may notice late.
+    let was_idle = state.quit.get() || state.requests.get() == 0;
+    let may_be_sending = gate.is_mid_request() || state.refused.get() || !was_idle;
     if state.failed.get() || state.gone.get() {
         return;
     }
     alarm.set(LINGER);
     let linger = async {
         // hyper may have done it; a second time does no harm.
-        if gate.shutdown().await.is_err() || state.ended.get() || !is_sending {
+        if gate.shutdown().await.is_err() || state.ended.get() || !may_be_sending {
             return;
         }
         state.raw.set(true);
@@ -362,6 +367,6 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut gate: Gate<S>, state: &Cli
     };
     tokio::select! {
         () = linger => {}
-        () = alarm.due() => {}
+        () = due_or_cut(alarm, &client.worker) => {}
     }
 }
