@@ -66,11 +66,24 @@ impl<'d> Report<'d> {
     }
 }
 
+/// How the message of every syntax error begins.
+const NOT_TOML: &str = "not TOML: ";
+
+/// The findings that are sure: a document whose syntax is broken is known in part only, and what seems missing,
+/// unused or unknown may be in the rest. A key that is there twice breaks nothing else.
+pub fn without_guesses(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let is_syntax = |finding: &Finding| finding.message.starts_with(NOT_TOML);
+    if findings.iter().any(|finding| is_syntax(finding) && !finding.message.ends_with("duplicate key")) {
+        findings.retain(is_syntax);
+    }
+    findings
+}
+
 /// Parses a text; syntax errors go to the report, and what could be read is returned beside them.
 pub fn parse<'i>(source: &'i SourceText, report: &Report<'_>) -> Spanned<DeTable<'i>> {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
-        report.error(&error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()));
+        report.error(&error.span().unwrap_or(0..0), format!("{NOT_TOML}{}", error.message()));
     }
     document
 }
@@ -128,8 +141,8 @@ impl<'d> Table<'d> {
     ) -> Option<Located<T>> {
         let entry = self.entry(key)?;
         let Some(value) = convert(entry.get_ref()) else {
-            let found = entry.get_ref().type_str();
-            self.report.error(&entry.span(), format!("`{}` is a {found}; expected {expected}", self.key_name(key)));
+            let found = kind(entry.get_ref());
+            self.report.error(&entry.span(), format!("`{}` is {found}; expected {expected}", self.key_name(key)));
             return None;
         };
         Some(Located { value, span: entry.span() })
@@ -138,6 +151,11 @@ impl<'d> Table<'d> {
     /// Whether the key is there at all, of whatever type.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// Takes note of a key without reading it; where it stands, if it is there.
+    pub fn mark_known(&self, key: &'static str) -> Option<Range<usize>> {
+        self.entry(key).map(Spanned::span)
     }
 
     /// Records that a key is missing where it is.
@@ -213,8 +231,8 @@ impl<'d> Table<'d> {
             match item.get_ref().as_str() {
                 Some(value) => items.push(Located { value, span: item.span() }),
                 None => {
-                    let found = item.get_ref().type_str();
-                    let message = format!("`{}` has a {found}; expected strings only", self.key_name(key));
+                    let found = kind(item.get_ref());
+                    let message = format!("`{}` has {found}; expected strings only", self.key_name(key));
                     self.report.error(&item.span(), message);
                 }
             }
@@ -298,6 +316,19 @@ impl<'d> Table<'d> {
             let hint = nearest(key, &known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             self.report.error(&name.span(), format!("unknown key `{}`{hint}", self.key_name(key)));
         }
+    }
+}
+
+/// What a value is, in words.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod blocklist;
+pub mod cli;
+pub mod config;
 pub mod document;
 pub mod drain;
 pub mod file_watch;

@@ -1,2 +1,7 @@
 //! The `sluis` program: arguments in, exit status out.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluis::cli::run(std::env::args_os()).into()
+}

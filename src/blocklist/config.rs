@@ -23,6 +23,9 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// Where the last good bytes of every source are kept.
     pub state_directory: Option<PathBuf>,
+    /// Whether the operator has a page about its blocking. The notice of a legal demand links to it (RFC 7725
+    /// section 3), so without one such a decision is refused.
+    pub has_operator_url: bool,
 }
 
 /// One file that decisions come from.

@@ -114,6 +114,16 @@ fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
 fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
     let Candidate { file, bytes, parsed, .. } = candidate;
     let (mut errors, mut warnings) = (Vec::new(), parsed.findings.clone());
+    for (decision, place) in parsed.decisions.iter().zip(&parsed.decision_places) {
+        if decision.basis.is_legal_demand() && !config.has_operator_url && errors.len() < KEPT_FINDINGS {
+            let message = format!(
+                "`{}` is a {}: its notice links to `operator.url` (RFC 7725), which the configuration does not have",
+                decision.id,
+                decision.basis.name()
+            );
+            errors.push(Finding::error(place.clone(), message));
+        }
+    }
     for record in &parsed.names {
         let place = || place_of_line(file, bytes, record.line);
         match objection(&record, &config.never_block) {

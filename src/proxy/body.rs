@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::error::{BodyFault, Fault};
 use super::exchange::Exchange;
-use super::upstream_body::{BodyFault, UpstreamBody};
+use super::upstream_body::UpstreamBody;
 
 /// The body of a response, with the exchange that ends with it.
 #[derive(Debug)]
@@ -50,11 +51,16 @@ impl ResponseBody {
         worker.metrics().response_body_bytes.add(worker.id, bytes as u64);
     }
 
-    fn pass_on(&mut self, frame: Option<Result<Frame<Bytes>, BodyFault>>, at_end: bool) -> Option<Result<Frame<Bytes>, BodyFault>> {
+    fn pass_on(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, BodyFault>>,
+        at_end: bool,
+    ) -> Option<Result<Frame<Bytes>, BodyFault>> {
         match &frame {
             Some(Ok(frame)) => self.count(frame.data_ref().map_or(0, Bytes::len)),
-            Some(Err(fault)) => self.exchange.cut(fault.failure()),
-            None => {}
+            Some(Err(BodyFault(Fault::Failed(failure)))) => self.exchange.cut(*failure),
+            Some(Err(BodyFault(Fault::Rejected(rejection)))) => self.exchange.reject_midway(*rejection),
+            Some(Err(BodyFault(Fault::Aborted))) | None => {}
         }
         if at_end && !matches!(frame, Some(Err(_))) {
             self.exchange.complete();

@@ -158,7 +158,8 @@ impl Errand<'_> {
                 Some(connection) => connection,
                 None => {
                     // Boxed, since it is rare and large: with it inside, every request would carry its size.
-                    let connecting = Box::pin(connect(server, self.upstream, pools, self.limits.upstream_connect_timeout));
+                    let connecting =
+                        Box::pin(connect(server, self.upstream, pools, self.limits.upstream_connect_timeout));
                     match connecting.await {
                         Ok(connection) => connection,
                         Err(reason) => {

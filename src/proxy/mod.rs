@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::blocklist::pattern::Pattern;
 use crate::host::HostName;
+use crate::tls;
 
 pub mod limits;
 pub mod sweep;
@@ -23,9 +24,10 @@ pub mod headers;
 pub mod upstream_body;
 pub mod upstream_head;
 pub mod upgrade;
+pub mod judge;
 pub mod forward;
-#[cfg(test)]
-mod upstream_tests;
+pub mod body;
+pub mod service;
 
 pub use limits::Limits;
 
@@ -110,16 +112,10 @@ pub struct ListenerConfig {
 /// TLS on a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTlsConfig {
-    /// A directory of NAME.crt and NAME.key.
-    pub certificates: PathBuf,
-    /// The NAME for clients without SNI or with an unknown one; else the first by name.
-    pub default: Option<String>,
+    /// How it is spoken, and with which certificates.
+    pub tls: tls::config::Config,
     /// When Host and SNI differ and neither is blocked.
     pub sni_mismatch: SniMismatch,
-    /// The oldest version that is spoken.
-    pub min_version: TlsVersion,
-    /// PEM file of the roots that client certificates are checked against; none: they are not asked for.
-    pub client_ca: Option<PathBuf>,
 }
 
 /// When Host and SNI differ and neither is blocked.
@@ -132,14 +128,4 @@ pub enum SniMismatch {
     Reject,
     /// Nothing.
     Allow,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    #[default]
-    Tls12,
-    /// TLS 1.3 (RFC 8446).
-    Tls13,
 }

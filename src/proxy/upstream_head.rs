@@ -71,7 +71,8 @@ fn settle_length(fields: &mut HeaderMap, has_coding: bool) -> Result<(), Failure
     if values.next().is_none() && length(first.as_bytes()).is_some() {
         return Ok(());
     }
-    let mut lengths = fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let mut lengths =
+        fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let only = lengths.next().and_then(length).ok_or(Failure::UpstreamMalformed)?;
     if lengths.any(|other| length(other) != Some(only)) {
         return Err(Failure::UpstreamMalformed);

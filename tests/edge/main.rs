@@ -9,6 +9,7 @@
 
 mod admin;
 mod blocking;
+mod cli;
 mod deploy;
 mod drain;
 mod examples;

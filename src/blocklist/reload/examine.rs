@@ -72,7 +72,9 @@ impl Examiner<'_> {
     /// Looks at one source.
     pub(super) fn examine(&self, source: &SourceState) -> Step {
         match (self.examine_file(source), self.trigger) {
-            (Step::Refused(refused), Trigger::Start) if source.in_force.is_none() => self.fall_back_to_state(source, refused),
+            (Step::Refused(refused), Trigger::Start) if source.in_force.is_none() => {
+                self.fall_back_to_state(source, refused)
+            }
             (step, _) => step,
         }
     }

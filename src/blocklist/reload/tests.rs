@@ -32,6 +32,7 @@ impl Lists {
             max_error_percent: 1,
             sources: Vec::new(),
             state_directory: Some(directory.path().join("state")),
+            has_operator_url: true,
         };
         Self { directory, config }
     }

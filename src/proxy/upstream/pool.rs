@@ -148,11 +148,7 @@ impl Pools {
     ///
     /// # Errors
     /// [`Failure::NoServer`] where no server has an address.
-    pub fn choose<'a>(
-        &self,
-        upstream: &'a Upstream,
-        other_than: Option<ServerId>,
-    ) -> Result<&'a Arc<Server>, Failure> {
+    pub fn choose<'a>(&self, upstream: &'a Upstream, other_than: Option<ServerId>) -> Result<&'a Arc<Server>, Failure> {
         let servers = upstream.servers();
         let count = servers.len();
         let turns = self.turns(upstream);

@@ -23,7 +23,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn resolve_all(upstreams: &[Arc<Upstream>]) {
     let servers = upstreams.iter().flat_map(|upstream| upstream.servers());
     let named = servers.filter(|server| server.needs_resolving()).map(Arc::clone);
-    let lookups: Vec<JoinHandle<()>> = named.map(|server| spawn_control(async move { resolve(&server).await })).collect();
+    let lookups: Vec<JoinHandle<()>> =
+        named.map(|server| spawn_control(async move { resolve(&server).await })).collect();
     for lookup in lookups {
         if let Err(error) = lookup.await {
             tracing::error!(%error, "a look-up of an upstream server's name ended early");
@@ -74,7 +75,11 @@ fn settle(server: &Server, found: Result<Vec<SocketAddr>, String>) {
             }
             if server.set_resolves(false) {
                 let consequence = if keeps { "its last addresses stay in use" } else { "it is not used" };
-                tracing::warn!(server = server.label(), error, "cannot look up the upstream server's name; {consequence}");
+                tracing::warn!(
+                    server = server.label(),
+                    error,
+                    "cannot look up the upstream server's name; {consequence}"
+                );
             }
         }
     }

@@ -1,0 +1,177 @@
+//! `/metrics`: the families of the request path with those of the blocklist and the certificates beside them.
+//!
+//! Inside: the families of what the control thread counts. Kept out: their text form (`telemetry::exposition`), and
+//! their meaning for people (`docs/metrics.md`).
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::reply::{self, Reply};
+use super::state::Admin;
+use super::view::{BlocklistView, CertificateView, DecisionView, ReloadCounts, TlsView};
+use crate::blocklist::decision::Basis;
+use crate::telemetry::exposition::{self, Family};
+
+/// More decisions than this share one series: a label must stay bounded.
+const DECISION_SERIES: usize = 1_000;
+
+/// The label of the decisions past [`DECISION_SERIES`].
+const OTHER_DECISIONS: &str = "other";
+
+/// `/metrics`: everything, as Prometheus reads it.
+pub(super) fn metrics(admin: &Admin, now: Timestamp) -> Reply {
+    match exposition::render(&families(admin, now)) {
+        Ok(text) => reply::of_type(StatusCode::OK, exposition::CONTENT_TYPE, text),
+        Err(error) => reply::problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+fn families(admin: &Admin, now: Timestamp) -> Vec<Family> {
+    let blocklist = admin.parts.blocklist();
+    let mut families = exposition::process(admin.version);
+    families.extend(exposition::request_path(&admin.metrics));
+    families.extend(index(&blocklist));
+    families.extend(sources(&blocklist));
+    families.extend(blocks(&blocklist));
+    families.extend(decisions(&admin.parts.decisions(), now));
+    families.extend(certificates(&admin.parts.tls()));
+    families
+}
+
+fn index(blocklist: &BlocklistView) -> Vec<Family> {
+    let mut durations = Family::histogram(
+        "sluis_blocklist_reload_duration_seconds",
+        "From the first read of a reload to what it published being in force.",
+    );
+    if let Some(sum) = blocklist.reload_durations {
+        durations.add_durations(&[], sum);
+    }
+    let reloads = Family::counter("sluis_blocklist_reloads_total", "Reloads of the blocklist, by what they came to.");
+    vec![
+        Family::gauge("sluis_blocklist_generation", "The number of the index in force.")
+            .with(&[], blocklist.generation as f64),
+        by_result(reloads, blocklist.reloads),
+        durations,
+    ]
+}
+
+fn sources(blocklist: &BlocklistView) -> Vec<Family> {
+    let mut names = Family::gauge("sluis_blocklist_names", "Distinct patterns in force, by source.");
+    let mut successful = Family::gauge(
+        "sluis_blocklist_last_reload_successful",
+        "1 where the source's file is what is in force, 0 where it was refused.",
+    );
+    let mut success_times = Family::gauge(
+        "sluis_blocklist_last_reload_success_timestamp_seconds",
+        "When the source's file was last found to be good.",
+    );
+    let mut dropped =
+        Family::gauge("sluis_blocklist_lines_dropped", "Lines of the feed in force that were left out, by reason.");
+    let mut info =
+        Family::gauge("sluis_blocklist_info", "Always 1; the label is the hash of the source's bytes in force.");
+    for source in &blocklist.sources {
+        let name = ("source", &*source.name);
+        names.add(&[name], source.names as f64);
+        successful.add(&[name], number(source.errors.is_empty() && !source.is_stored_copy));
+        if let Some(at) = source.confirmed_at.or(source.loaded_at) {
+            success_times.add(&[name], seconds(at));
+        }
+        for (reason, lines) in &source.dropped {
+            dropped.add(&[name, ("reason", reason)], *lines as f64);
+        }
+        if let Some(sha256) = &source.sha256 {
+            info.add(&[name, ("sha256", sha256)], 1.0);
+        }
+    }
+    vec![names, successful, success_times, dropped, info]
+}
+
+/// Every basis of every source is there from the start, so that a rate over blocks starts from zero.
+fn blocks(blocklist: &BlocklistView) -> Vec<Family> {
+    let mut blocked = Family::counter("sluis_blocked_total", "Requests that got a notice, by source and basis.");
+    let mut shadow = Family::counter(
+        "sluis_shadow_blocked_total",
+        "Requests that a decision in shadow mode would have blocked, by source and basis.",
+    );
+    let mut counted: Vec<(&str, Basis)> = Vec::new();
+    for count in &blocklist.blocks {
+        let labels = [("source", &*count.source), ("basis", count.basis.name())];
+        blocked.add(&labels, count.blocked as f64);
+        shadow.add(&labels, count.shadow as f64);
+        counted.push((&count.source, count.basis));
+    }
+    for source in &blocklist.sources {
+        for basis in Basis::ALL.into_iter().filter(|basis| !counted.contains(&(&*source.name, *basis))) {
+            let labels = [("source", &*source.name), ("basis", basis.name())];
+            blocked.add(&labels, 0.0);
+            shadow.add(&labels, 0.0);
+        }
+    }
+    vec![blocked, shadow]
+}
+
+fn decisions(decisions: &[DecisionView], now: Timestamp) -> Vec<Family> {
+    let mut hits = Family::counter(
+        "sluis_decision_hits_total",
+        "Requests that a decision record stopped, or would have stopped in shadow mode.",
+    );
+    let mut other = None;
+    for (place, view) in decisions.iter().filter(|view| !view.is_feed).enumerate() {
+        // A record may have the shared label for its id; two series of one name would break the scrape.
+        if place < DECISION_SERIES && view.decision.id != OTHER_DECISIONS {
+            hits.add(&[("decision", &view.decision.id)], view.hits as f64);
+        } else {
+            *other.get_or_insert(0) += view.hits;
+        }
+    }
+    if let Some(sum) = other {
+        hits.add(&[("decision", OTHER_DECISIONS)], sum as f64);
+    }
+    let overdue = decisions.iter().filter(|view| view.decision.in_force(now) && view.decision.is_overdue(now)).count();
+    let overdue = Family::gauge("sluis_decisions_overdue", "Decisions in force whose day of review has passed.")
+        .with(&[], overdue as f64);
+    vec![hits, overdue]
+}
+
+fn certificates(tls: &TlsView) -> Vec<Family> {
+    let mut not_after = Family::gauge(
+        "sluis_tls_certificate_not_after_timestamp_seconds",
+        "When the certificate in force expires, the earliest of those of that name.",
+    );
+    // Two listeners may each have a certificate of the same name.
+    let mut earliest: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for certificate in &tls.certificates {
+        if let Some(at) = certificate.not_after {
+            earliest.entry(&certificate.name).and_modify(|known| *known = at.min(*known)).or_insert(at);
+        }
+    }
+    for (name, at) in earliest {
+        not_after.add(&[("certificate", name)], seconds(at));
+    }
+    let reloads = Family::counter("sluis_tls_reloads_total", "Reloads of the certificates, by what they came to.");
+    let is_current = |certificate: &CertificateView| certificate.errors.is_empty() && !certificate.is_stored_copy;
+    let all_current = tls.listener_errors.is_empty() && tls.certificates.iter().all(is_current);
+    vec![
+        not_after,
+        by_result(reloads, tls.reloads),
+        Family::gauge("sluis_tls_last_reload_successful", "1 where every pair of files is what is in force.")
+            .with(&[], number(all_current)),
+    ]
+}
+
+fn by_result(family: Family, counts: ReloadCounts) -> Family {
+    family
+        .with(&[("result", "applied")], counts.applied as f64)
+        .with(&[("result", "unchanged")], counts.unchanged as f64)
+        .with(&[("result", "refused")], counts.refused as f64)
+}
+
+fn number(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_second() as f64
+}

@@ -1,0 +1,285 @@
+//! What the tests of the admin endpoint share: parts that say what a test wants, and a client on a real socket.
+//!
+//! Inside: fixtures. Kept out: claims.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::endpoint::Surface;
+use super::view::{
+    BlockCount, BlockView, BlocklistView, CertificateView, DecisionView, LastReload, LookupView, Parts, RefusedSource,
+    ReloadCounts, Reloaded, SourceView, TlsView,
+};
+use super::{Admin, Facts, Setup};
+use crate::blocklist::decision::{Basis, Decision, Mode, When};
+use crate::drain::{self, StopSignal};
+use crate::finding::{Finding, SourceText};
+use crate::host::HostName;
+use crate::notice::Operator;
+use crate::telemetry::metrics::Metrics;
+
+/// Parts that answer what they are told.
+#[derive(Debug, Default)]
+pub(super) struct Fake {
+    pub(super) blocklist: BlocklistView,
+    pub(super) decisions: Vec<DecisionView>,
+    pub(super) tls: TlsView,
+    pub(super) reloaded: Reloaded,
+    /// What each reload was allowed to shrink.
+    pub(super) reloads: Mutex<Vec<Option<String>>>,
+}
+
+impl Parts for Fake {
+    fn blocklist(&self) -> BlocklistView {
+        self.blocklist.clone()
+    }
+
+    fn lookup(&self, host: &HostName, _now: Timestamp) -> LookupView {
+        let block = BlockView {
+            decision: "2026-11-harassment-forum".to_owned(),
+            source: "decisions".to_owned(),
+            line: Some(12),
+            pattern: ".harassment-forum.example".to_owned(),
+        };
+        let blocked = host.as_str().ends_with("harassment-forum.example");
+        LookupView { generation: self.blocklist.generation, block: blocked.then_some(block), shadow: None }
+    }
+
+    fn decisions(&self) -> Vec<DecisionView> {
+        self.decisions.clone()
+    }
+
+    fn tls(&self) -> TlsView {
+        self.tls.clone()
+    }
+
+    fn reload(&self, allow_shrink: Option<String>) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
+        self.reloads.lock().expect("not poisoned").push(allow_shrink);
+        Box::pin(async { self.reloaded.clone() })
+    }
+}
+
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse().expect("a timestamp")
+}
+
+pub(super) fn day(text: &str) -> When {
+    When::Day(text.parse().expect("a date"))
+}
+
+/// A finding with a place.
+pub(super) fn finding(message: &str) -> Finding {
+    let text = SourceText::new(std::path::Path::new("blocklist.toml"), "[[decision]]\nbasis = \"court\"\n");
+    Finding::error(text.place(21), message)
+}
+
+/// A decision by policy that is in force.
+pub(super) fn decision(id: &str) -> Decision {
+    Decision {
+        id: id.to_owned(),
+        basis: Basis::Policy,
+        decided_by: "Trust and Safety".to_owned(),
+        decided_at: day("2026-11-01"),
+        review_by: None,
+        effective_from: None,
+        effective_until: None,
+        category: None,
+        authority: None,
+        reference: None,
+        statement_url: None,
+        appeal_url: None,
+        precedents: Vec::new(),
+        countries: Vec::new(),
+        mode: Mode::Enforce,
+        summary: Vec::new(),
+    }
+}
+
+/// A record with one pattern.
+pub(super) fn record(decision: Decision, host: &str, hits: u64) -> DecisionView {
+    DecisionView {
+        decision: Arc::new(decision),
+        source: "decisions".to_owned(),
+        is_feed: false,
+        hosts: vec![host.to_owned()],
+        names: 1,
+        hits,
+    }
+}
+
+/// A source that is in force.
+pub(super) fn source(name: &str) -> SourceView {
+    SourceView {
+        name: name.to_owned(),
+        path: format!("{name}.toml"),
+        format: "decisions".to_owned(),
+        names: 1,
+        decisions: 1,
+        sha256: Some("ab".repeat(32)),
+        loaded_at: Some(at("2026-11-25T02:30:00Z")),
+        confirmed_at: Some(at("2026-11-25T02:40:00Z")),
+        ..SourceView::default()
+    }
+}
+
+/// A certificate that is in force for years.
+pub(super) fn certificate(name: &str) -> CertificateView {
+    CertificateView {
+        listener: "https".to_owned(),
+        name: name.to_owned(),
+        hosts: vec!["edge.example".to_owned()],
+        not_after: Some(at("2100-01-01T00:00:00Z")),
+        is_stored_copy: false,
+        errors: Vec::new(),
+    }
+}
+
+/// Two sources, a decision, a certificate; all is well.
+pub(super) fn healthy() -> Fake {
+    let blocklist = BlocklistView {
+        generation: 7,
+        names: 2,
+        memory_bytes: 4_096,
+        sources: vec![source("decisions"), source("phishing")],
+        last_reload: Some(LastReload {
+            at: at("2026-11-25T02:30:00Z"),
+            ok: true,
+            trigger: "file".to_owned(),
+            added: 1,
+            removed: 0,
+            error: None,
+        }),
+        reloads: ReloadCounts { applied: 6, unchanged: 2, refused: 1 },
+        blocks: vec![BlockCount { source: "decisions".to_owned(), basis: Basis::Emergency, blocked: 5, shadow: 2 }],
+        ..BlocklistView::default()
+    };
+    let mut forum = decision("2026-11-harassment-forum");
+    forum.summary = vec![("en".to_owned(), "Not accessible.".to_owned())];
+    Fake {
+        blocklist,
+        decisions: vec![record(forum, ".harassment-forum.example", 5)],
+        tls: TlsView { certificates: vec![certificate("edge")], ..TlsView::default() },
+        reloaded: Reloaded { generation: 8, added: 3, removed: 1, refused: Vec::new() },
+        reloads: Mutex::default(),
+    }
+}
+
+/// A reload that one source did not survive.
+pub(super) fn refusal() -> Reloaded {
+    let findings = vec![finding("`basis` is \"court\"; expected court-order")];
+    let refused = vec![RefusedSource { name: "decisions".to_owned(), findings }];
+    Reloaded { generation: 7, added: 0, removed: 0, refused }
+}
+
+/// An endpoint over parts, with its stop.
+pub(super) fn admin(fake: &Arc<Fake>) -> Arc<Admin> {
+    let metrics = Metrics::new(2, ["http".to_owned(), "https".to_owned()]);
+    metrics.upstream("origin").server("127.0.0.1:3000");
+    let admin = Admin::new(Setup {
+        version: "0.1.0",
+        started_at: at("2026-11-25T02:00:00Z"),
+        metrics: Arc::new(metrics),
+        parts: Arc::clone(fake) as Arc<dyn Parts>,
+        stop: Arc::new(StopSignal::default()),
+        facts: Facts {
+            server_name: "edge-1".to_owned(),
+            operator: Operator {
+                name: "Example Edge".to_owned(),
+                url: None,
+                contact: "mailto:abuse@edge.example".to_owned(),
+            },
+        },
+    });
+    admin.set_listening(true);
+    Arc::new(admin)
+}
+
+/// An endpoint on a socket of its own.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) fake: Arc<Fake>,
+    pub(super) admin: Arc<Admin>,
+    pub(super) address: SocketAddr,
+}
+
+/// One answer, as it came.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        let named = |line: &'_ str| line.split_once(": ").is_some_and(|(found, _)| found.eq_ignore_ascii_case(name));
+        self.head.lines().find(|line| named(line)).and_then(|line| line.split_once(": ")).map(|(_, value)| value)
+    }
+}
+
+impl Served {
+    /// Serves the whole endpoint.
+    pub(super) fn start(fake: Fake) -> Self {
+        Self::start_surface(fake, Surface::Whole)
+    }
+
+    /// Serves what an address is to have.
+    pub(super) fn start_surface(fake: Fake, surface: Surface) -> Self {
+        let fake = Arc::new(fake);
+        let admin = admin(&fake);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let (shared, stop) = (Arc::clone(&admin), admin.stop.subscribe());
+        match surface {
+            Surface::Whole => drop(drain::spawn_control(super::serve(listener, shared, stop))),
+            Surface::Metrics => drop(drain::spawn_control(super::serve_metrics(listener, shared, stop))),
+        }
+        Self { fake, admin, address }
+    }
+
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("the endpoint accepts")
+    }
+
+    /// Sends bytes and reads until the endpoint closes.
+    pub(super) async fn raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.expect("the endpoint reads");
+        read(&mut stream).await.expect("an answer")
+    }
+
+    /// Sends a request without a body.
+    pub(super) async fn request(&self, method: &str, target: &str) -> Answer {
+        self.request_with(method, target, "").await
+    }
+
+    /// Sends a request with more fields, each with its line end.
+    pub(super) async fn request_with(&self, method: &str, target: &str, fields: &str) -> Answer {
+        let host = self.address;
+        let text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n");
+        self.raw(text.as_bytes()).await
+    }
+}
+
+/// Reads until the endpoint closes.
+pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Answer> {
+    let mut bytes = Vec::new();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await??;
+    let text = String::from_utf8(bytes).map_err(io::Error::other)?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| io::Error::other(format!("no head in {text:?}")))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("no status in {head:?}")))?;
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+}
