@@ -10,10 +10,13 @@ use serde_json::{Map, Value, json};
 use super::query::Query;
 use super::reply::{self, Reply};
 use super::state::Admin;
-use super::view::{BlockView, BlocklistView, CertificateView, DecisionView, LastReload, RefusedSource, SourceView};
+use super::view::{BlockView, DecisionView};
 use crate::blocklist::decision::Mode;
+use crate::blocklist::guard::DroppedLines;
+use crate::blocklist::status::{BlocklistStatus, LastReload, SourceStatus};
 use crate::finding::{Finding, Severity};
 use crate::host::HostName;
+use crate::tls::status::CertificateStatus;
 
 /// `GET /api/v1/status`: what runs, what is in force, what is wrong.
 pub(super) fn status(admin: &Admin) -> Reply {
@@ -22,53 +25,63 @@ pub(super) fn status(admin: &Admin) -> Reply {
     reply::json(&json!({
         "version": admin.version,
         "started_at": admin.started_at.to_string(),
-        "generation": blocklist.generation,
+        "generation": admin.parts.generation(),
         "workers": admin.metrics.workers(),
         "names": blocklist.names,
         "memory_bytes": blocklist.memory_bytes,
-        "sources": blocklist.sources.iter().map(source).collect::<Value>(),
-        "last_reload": blocklist.last_reload.as_ref().map(last_reload),
+        "sources": blocklist.status.sources.iter().map(source).collect::<Value>(),
+        "last_reload": blocklist.status.last_reload.as_ref().map(last_reload),
         "certificates": tls.certificates.iter().map(certificate).collect::<Value>(),
-        "certificate_errors": findings(&tls.listener_errors),
+        "certificate_errors": tls.listener_errors.iter().map(listener_error).collect::<Value>(),
     }))
 }
 
-fn source(source: &SourceView) -> Value {
+fn source(source: &SourceStatus) -> Value {
     json!({
         "name": source.name,
-        "path": source.path,
+        "path": source.path.display().to_string(),
         "format": source.format,
         "names": source.names,
         "decisions": source.decisions,
-        "sha256": source.sha256,
+        "sha256": source.sha256.map(|hash| hash.to_string()),
         "loaded_at": source.loaded_at.map(|at| at.to_string()),
         "error": error(&source.errors),
         "findings": findings(&source.errors),
-        "from_state_directory": source.is_stored_copy,
-        "dropped": source.dropped.iter().map(|(reason, lines)| (reason.clone(), (*lines).into())).collect::<Map<_, _>>(),
-        "dropped_lines": findings(&source.dropped_lines),
+        "from_state_directory": source.from_state,
+        "dropped": source.dropped.iter().map(dropped).collect::<Map<_, _>>(),
+        "dropped_lines": source.dropped.iter().flat_map(|lines| &lines.findings).map(finding).collect::<Value>(),
     })
+}
+
+fn dropped(lines: &DroppedLines) -> (String, Value) {
+    (lines.reason.label().to_owned(), lines.count.into())
 }
 
 fn last_reload(reload: &LastReload) -> Value {
     json!({
         "at": reload.at.to_string(),
         "ok": reload.ok,
-        "trigger": reload.trigger,
+        "trigger": reload.trigger.name(),
         "added": reload.added,
         "removed": reload.removed,
         "error": reload.error,
     })
 }
 
-fn certificate(certificate: &CertificateView) -> Value {
+fn listener_error((listener, found): &(String, Finding)) -> Value {
+    let mut value = finding(found);
+    value["listener"] = listener.as_str().into();
+    value
+}
+
+fn certificate(certificate: &CertificateStatus) -> Value {
     json!({
         "listener": certificate.listener,
         "name": certificate.name,
-        "hosts": certificate.hosts,
+        "hosts": &*certificate.hosts,
         "not_after": certificate.not_after.map(|at| at.to_string()),
-        "error": error(&certificate.errors),
-        "from_state_directory": certificate.is_stored_copy,
+        "error": error(certificate.error.as_slice()),
+        "from_state_directory": certificate.from_state,
     })
 }
 
@@ -121,7 +134,7 @@ pub(super) fn lookup(admin: &Admin, query: &Query, now: Timestamp) -> Reply {
         "verdict": if block.is_some() { "block" } else { "pass" },
         "decision": block.map(|block| &block.decision),
         "source": block.map(|block| &block.source),
-        "line": block.and_then(|block| block.line),
+        "line": block.map(|block| block.line),
         "pattern": block.map(|block| &block.pattern),
         "generation": found.generation,
         "shadow": found.shadow.as_ref().map(shadow),
@@ -139,8 +152,8 @@ fn shadow(block: &BlockView) -> Value {
 
 /// `GET /api/v1/decisions`: every decision in force, with its hits since the start.
 pub(super) fn decisions(admin: &Admin, now: Timestamp) -> Reply {
-    let generation = admin.parts.blocklist().generation;
-    let decisions = admin.parts.decisions();
+    let generation = admin.parts.generation();
+    let decisions = admin.parts.decisions(usize::MAX);
     let in_force = decisions.iter().filter(|view| view.decision.in_force(now));
     reply::json(&json!({
         "generation": generation,
@@ -196,7 +209,7 @@ pub(super) async fn reload(admin: &Admin, query: &Query) -> Reply {
         Err(error) => return reply::problem(StatusCode::BAD_REQUEST, error.to_string()),
     };
     if let Some(name) = &allow_shrink
-        && let Some(problem) = unknown_source(&admin.parts.blocklist(), name)
+        && let Some(problem) = unknown_source(&admin.parts.blocklist().status, name)
     {
         return problem;
     }
@@ -205,17 +218,21 @@ pub(super) async fn reload(admin: &Admin, query: &Query) -> Reply {
     members.insert("generation".to_owned(), reloaded.generation.into());
     members.insert("added".to_owned(), reloaded.added.into());
     members.insert("removed".to_owned(), reloaded.removed.into());
-    if reloaded.refused.is_empty() {
+    if reloaded.failed.is_empty() {
         return reply::json(&Value::Object(members));
     }
-    members.insert("sources".to_owned(), reloaded.refused.iter().map(refused).collect());
-    let names: Vec<&str> = reloaded.refused.iter().map(|source| &*source.name).collect();
-    let detail =
-        format!("Refused: {}. Their last good content stays in force; the others are loaded.", names.join(", "));
+    members.insert("sources".to_owned(), reloaded.failed.iter().map(failed).collect());
+    let names: Vec<&str> = reloaded.failed.iter().map(|(name, _)| &**name).filter(|name| !name.is_empty()).collect();
+    let detail = match names.as_slice() {
+        [] => "The reload failed. What was in force stays in force.".to_owned(),
+        names => {
+            format!("Refused: {}. Their last good content stays in force; the others are loaded.", names.join(", "))
+        }
+    };
     reply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, detail, members)
 }
 
-fn unknown_source(blocklist: &BlocklistView, name: &str) -> Option<Reply> {
+fn unknown_source(blocklist: &BlocklistStatus, name: &str) -> Option<Reply> {
     if blocklist.sources.iter().any(|source| source.name == name) {
         return None;
     }
@@ -224,6 +241,8 @@ fn unknown_source(blocklist: &BlocklistView, name: &str) -> Option<Reply> {
     Some(reply::problem(StatusCode::BAD_REQUEST, detail))
 }
 
-fn refused(source: &RefusedSource) -> Value {
-    json!({ "name": source.name, "error": error(&source.findings), "findings": findings(&source.findings) })
+/// The name is empty where no source is at fault.
+fn failed((name, reasons): &(String, Vec<Finding>)) -> Value {
+    let name = (!name.is_empty()).then_some(name);
+    json!({ "name": name, "error": error(reasons), "findings": findings(reasons) })
 }

@@ -40,7 +40,7 @@ pub(super) fn ready(admin: &Admin, verbose: bool) -> Reply {
 /// Every condition of being ready.
 pub(super) fn checks(admin: &Admin) -> [Check; 3] {
     [
-        Check { name: "an index is in force", passes: admin.parts.blocklist().generation > 0 },
+        Check { name: "an index is in force", passes: admin.parts.generation() > 0 },
         Check { name: "every listener accepts", passes: admin.is_listening() },
         Check { name: "not draining", passes: admin.stop.phase() == Phase::Running },
     ]
@@ -54,9 +54,10 @@ impl Check {
 
 /// What is worth a look and fails nothing.
 fn notes(admin: &Admin) -> Vec<String> {
-    let sources = admin.parts.blocklist().sources.into_iter().filter(|source| !source.errors.is_empty());
+    let (blocklist, tls) = (admin.parts.blocklist().status, admin.parts.tls());
+    let sources = blocklist.sources.iter().filter(|source| !source.errors.is_empty());
     let sources = sources.map(|source| format!("[!] source {}: the file is not what is in force", source.name));
-    let certificates = admin.parts.tls().certificates.into_iter().filter(|pair| !pair.errors.is_empty());
+    let certificates = tls.certificates.iter().filter(|pair| pair.error.is_some());
     let certificates = certificates.map(|pair| format!("[!] certificate {}: the files are not in force", pair.name));
     sources.chain(certificates).collect()
 }

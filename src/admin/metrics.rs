@@ -10,9 +10,10 @@ use jiff::Timestamp;
 
 use super::reply::{self, Reply};
 use super::state::Admin;
-use super::view::{BlocklistView, CertificateView, DecisionView, ReloadCounts, TlsView};
-use crate::blocklist::decision::Basis;
+use super::view::BlocklistView;
+use crate::blocklist::status::BlocklistStatus;
 use crate::telemetry::exposition::{self, Family};
+use crate::tls::status::TlsStatus;
 
 /// More decisions than this share one series: a label must stay bounded.
 const DECISION_SERIES: usize = 1_000;
@@ -32,32 +33,30 @@ fn families(admin: &Admin, now: Timestamp) -> Vec<Family> {
     let blocklist = admin.parts.blocklist();
     let mut families = exposition::process(admin.version);
     families.extend(exposition::request_path(&admin.metrics));
-    families.extend(index(&blocklist));
-    families.extend(sources(&blocklist));
+    families.extend(index(&blocklist, admin.parts.generation()));
+    families.extend(sources(&blocklist.status));
     families.extend(blocks(&blocklist));
-    families.extend(decisions(&admin.parts.decisions(), now));
+    families.extend(decisions(&blocklist, admin.parts.overdue(now)));
     families.extend(certificates(&admin.parts.tls()));
     families
 }
 
-fn index(blocklist: &BlocklistView) -> Vec<Family> {
+fn index(blocklist: &BlocklistView, generation: u64) -> Vec<Family> {
     let mut durations = Family::histogram(
         "sluis_blocklist_reload_duration_seconds",
         "From the first read of a reload to what it published being in force.",
     );
-    if let Some(sum) = blocklist.reload_durations {
-        durations.add_durations(&[], sum);
-    }
+    durations.add_durations(&[], blocklist.reload_durations);
     let reloads = Family::counter("sluis_blocklist_reloads_total", "Reloads of the blocklist, by what they came to.");
+    let counts = blocklist.status.reloads;
     vec![
-        Family::gauge("sluis_blocklist_generation", "The number of the index in force.")
-            .with(&[], blocklist.generation as f64),
-        by_result(reloads, blocklist.reloads),
+        Family::gauge("sluis_blocklist_generation", "The number of the index in force.").with(&[], generation as f64),
+        by_result(reloads, [counts.applied, counts.unchanged, counts.refused]),
         durations,
     ]
 }
 
-fn sources(blocklist: &BlocklistView) -> Vec<Family> {
+fn sources(status: &BlocklistStatus) -> Vec<Family> {
     let mut names = Family::gauge("sluis_blocklist_names", "Distinct patterns in force, by source.");
     let mut successful = Family::gauge(
         "sluis_blocklist_last_reload_successful",
@@ -71,71 +70,58 @@ fn sources(blocklist: &BlocklistView) -> Vec<Family> {
         Family::gauge("sluis_blocklist_lines_dropped", "Lines of the feed in force that were left out, by reason.");
     let mut info =
         Family::gauge("sluis_blocklist_info", "Always 1; the label is the hash of the source's bytes in force.");
-    for source in &blocklist.sources {
+    for source in &status.sources {
         let name = ("source", &*source.name);
         names.add(&[name], source.names as f64);
-        successful.add(&[name], number(source.errors.is_empty() && !source.is_stored_copy));
-        if let Some(at) = source.confirmed_at.or(source.loaded_at) {
+        successful.add(&[name], number(source.errors.is_empty() && !source.from_state));
+        if let Some(at) = source.last_success {
             success_times.add(&[name], seconds(at));
         }
-        for (reason, lines) in &source.dropped {
-            dropped.add(&[name, ("reason", reason)], *lines as f64);
+        for lines in &*source.dropped {
+            dropped.add(&[name, ("reason", lines.reason.label())], lines.count as f64);
         }
-        if let Some(sha256) = &source.sha256 {
-            info.add(&[name, ("sha256", sha256)], 1.0);
+        if let Some(sha256) = source.sha256 {
+            info.add(&[name, ("sha256", &sha256.to_string())], 1.0);
         }
     }
     vec![names, successful, success_times, dropped, info]
 }
 
-/// Every basis of every source is there from the start, so that a rate over blocks starts from zero.
 fn blocks(blocklist: &BlocklistView) -> Vec<Family> {
     let mut blocked = Family::counter("sluis_blocked_total", "Requests that got a notice, by source and basis.");
     let mut shadow = Family::counter(
         "sluis_shadow_blocked_total",
         "Requests that a decision in shadow mode would have blocked, by source and basis.",
     );
-    let mut counted: Vec<(&str, Basis)> = Vec::new();
     for count in &blocklist.blocks {
         let labels = [("source", &*count.source), ("basis", count.basis.name())];
         blocked.add(&labels, count.blocked as f64);
         shadow.add(&labels, count.shadow as f64);
-        counted.push((&count.source, count.basis));
-    }
-    for source in &blocklist.sources {
-        for basis in Basis::ALL.into_iter().filter(|basis| !counted.contains(&(&*source.name, *basis))) {
-            let labels = [("source", &*source.name), ("basis", basis.name())];
-            blocked.add(&labels, 0.0);
-            shadow.add(&labels, 0.0);
-        }
     }
     vec![blocked, shadow]
 }
 
-fn decisions(decisions: &[DecisionView], now: Timestamp) -> Vec<Family> {
+fn decisions(blocklist: &BlocklistView, overdue: usize) -> Vec<Family> {
     let mut hits = Family::counter(
         "sluis_decision_hits_total",
         "Requests that a decision record stopped, or would have stopped in shadow mode.",
     );
-    let mut other = None;
-    for (place, view) in decisions.iter().filter(|view| !view.is_feed).enumerate() {
+    let mut other = blocklist.other_decision_hits;
+    for (place, (id, number)) in blocklist.decision_hits.iter().enumerate() {
         // A record may have the shared label for its id; two series of one name would break the scrape.
-        if place < DECISION_SERIES && view.decision.id != OTHER_DECISIONS {
-            hits.add(&[("decision", &view.decision.id)], view.hits as f64);
+        if place < DECISION_SERIES && **id != *OTHER_DECISIONS {
+            hits.add(&[("decision", id)], *number as f64);
         } else {
-            *other.get_or_insert(0) += view.hits;
+            other += number;
         }
     }
-    if let Some(sum) = other {
-        hits.add(&[("decision", OTHER_DECISIONS)], sum as f64);
-    }
-    let overdue = decisions.iter().filter(|view| view.decision.in_force(now) && view.decision.is_overdue(now)).count();
+    hits.add(&[("decision", OTHER_DECISIONS)], other as f64);
     let overdue = Family::gauge("sluis_decisions_overdue", "Decisions in force whose day of review has passed.")
         .with(&[], overdue as f64);
     vec![hits, overdue]
 }
 
-fn certificates(tls: &TlsView) -> Vec<Family> {
+fn certificates(tls: &TlsStatus) -> Vec<Family> {
     let mut not_after = Family::gauge(
         "sluis_tls_certificate_not_after_timestamp_seconds",
         "When the certificate in force expires, the earliest of those of that name.",
@@ -151,21 +137,20 @@ fn certificates(tls: &TlsView) -> Vec<Family> {
         not_after.add(&[("certificate", name)], seconds(at));
     }
     let reloads = Family::counter("sluis_tls_reloads_total", "Reloads of the certificates, by what they came to.");
-    let is_current = |certificate: &CertificateView| certificate.errors.is_empty() && !certificate.is_stored_copy;
-    let all_current = tls.listener_errors.is_empty() && tls.certificates.iter().all(is_current);
     vec![
         not_after,
-        by_result(reloads, tls.reloads),
+        by_result(reloads, [tls.reloads.applied, tls.reloads.unchanged, tls.reloads.refused]),
         Family::gauge("sluis_tls_last_reload_successful", "1 where every pair of files is what is in force.")
-            .with(&[], number(all_current)),
+            .with(&[], number(tls.last_reload_successful())),
     ]
 }
 
-fn by_result(family: Family, counts: ReloadCounts) -> Family {
+/// Applied, unchanged, refused.
+fn by_result(mut family: Family, counts: [u64; 3]) -> Family {
+    for (result, count) in ["applied", "unchanged", "refused"].into_iter().zip(counts) {
+        family.add(&[("result", result)], count as f64);
+    }
     family
-        .with(&[("result", "applied")], counts.applied as f64)
-        .with(&[("result", "unchanged")], counts.unchanged as f64)
-        .with(&[("result", "refused")], counts.refused as f64)
 }
 
 fn number(holds: bool) -> f64 {

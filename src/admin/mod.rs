@@ -12,6 +12,7 @@ mod guard;
 mod query;
 mod reply;
 
+mod parts;
 mod state;
 
 mod api;
@@ -28,6 +29,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use parts::RunningParts;
 pub use server::{serve, serve_metrics};
 pub use state::{Admin, Facts, Setup};
 

@@ -2,10 +2,8 @@
 //!
 //! Inside: fixtures. Kept out: claims.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,54 +12,74 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::endpoint::Surface;
-use super::view::{
-    BlockCount, BlockView, BlocklistView, CertificateView, DecisionView, LastReload, LookupView, Parts, RefusedSource,
-    ReloadCounts, Reloaded, SourceView, TlsView,
-};
+use super::view::{BlockCount, BlockView, BlocklistView, DecisionView, LookupView, Parts, Reloading};
 use super::{Admin, Facts, Setup};
 use crate::blocklist::decision::{Basis, Decision, Mode, When};
+use crate::blocklist::reload::ReloadReport;
+use crate::blocklist::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
 use crate::drain::{self, StopSignal};
 use crate::finding::{Finding, SourceText};
 use crate::host::HostName;
 use crate::notice::Operator;
+use crate::telemetry::counter::Histogram;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::status::{CertificateStatus, TlsStatus};
+use crate::whole_file::Sha256;
 
 /// Parts that answer what they are told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fake {
-    pub(super) blocklist: BlocklistView,
+    pub(super) status: BlocklistStatus,
+    pub(super) blocks: Vec<BlockCount>,
+    pub(super) decision_hits: Vec<(Arc<str>, u64)>,
     pub(super) decisions: Vec<DecisionView>,
-    pub(super) tls: TlsView,
-    pub(super) reloaded: Reloaded,
+    pub(super) tls: TlsStatus,
+    pub(super) reloaded: ReloadReport,
     /// What each reload was allowed to shrink.
     pub(super) reloads: Mutex<Vec<Option<String>>>,
 }
 
 impl Parts for Fake {
+    fn generation(&self) -> u64 {
+        self.status.generation
+    }
+
     fn blocklist(&self) -> BlocklistView {
-        self.blocklist.clone()
+        BlocklistView {
+            status: Arc::new(self.status.clone()),
+            names: self.status.sources.iter().map(|source| source.names as u64).sum(),
+            memory_bytes: 4_096,
+            reload_durations: Histogram::new(1).sum(),
+            blocks: self.blocks.clone(),
+            decision_hits: self.decision_hits.clone(),
+            other_decision_hits: 0,
+        }
     }
 
     fn lookup(&self, host: &HostName, _now: Timestamp) -> LookupView {
         let block = BlockView {
             decision: "2026-11-harassment-forum".to_owned(),
             source: "decisions".to_owned(),
-            line: Some(12),
+            line: 12,
             pattern: ".harassment-forum.example".to_owned(),
         };
         let blocked = host.as_str().ends_with("harassment-forum.example");
-        LookupView { generation: self.blocklist.generation, block: blocked.then_some(block), shadow: None }
+        LookupView { generation: self.status.generation, block: blocked.then_some(block), shadow: None }
     }
 
-    fn decisions(&self) -> Vec<DecisionView> {
+    fn decisions(&self, _patterns_at_most: usize) -> Vec<DecisionView> {
         self.decisions.clone()
     }
 
-    fn tls(&self) -> TlsView {
-        self.tls.clone()
+    fn overdue(&self, now: Timestamp) -> usize {
+        self.decisions.iter().filter(|view| view.decision.is_overdue(now)).count()
     }
 
-    fn reload(&self, allow_shrink: Option<String>) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
+    fn tls(&self) -> Arc<TlsStatus> {
+        Arc::new(self.tls.clone())
+    }
+
+    fn reload(&self, allow_shrink: Option<String>) -> Reloading<'_> {
         self.reloads.lock().expect("not poisoned").push(allow_shrink);
         Box::pin(async { self.reloaded.clone() })
     }
@@ -116,67 +134,69 @@ pub(super) fn record(decision: Decision, host: &str, hits: u64) -> DecisionView 
 }
 
 /// A source that is in force.
-pub(super) fn source(name: &str) -> SourceView {
-    SourceView {
+pub(super) fn source(name: &str) -> SourceStatus {
+    SourceStatus {
         name: name.to_owned(),
-        path: format!("{name}.toml"),
-        format: "decisions".to_owned(),
+        path: format!("{name}.toml").into(),
+        format: "decisions",
         names: 1,
         decisions: 1,
-        sha256: Some("ab".repeat(32)),
+        sha256: Some(Sha256([0xab; 32])),
         loaded_at: Some(at("2026-11-25T02:30:00Z")),
-        confirmed_at: Some(at("2026-11-25T02:40:00Z")),
-        ..SourceView::default()
+        last_success: Some(at("2026-11-25T02:40:00Z")),
+        from_state: false,
+        errors: Arc::default(),
+        warnings: Arc::default(),
+        dropped: Arc::default(),
     }
 }
 
 /// A certificate that is in force for years.
-pub(super) fn certificate(name: &str) -> CertificateView {
-    CertificateView {
+pub(super) fn certificate(name: &str) -> CertificateStatus {
+    CertificateStatus {
         listener: "https".to_owned(),
         name: name.to_owned(),
-        hosts: vec!["edge.example".to_owned()],
+        hosts: Arc::from(["edge.example".into()]),
         not_after: Some(at("2100-01-01T00:00:00Z")),
-        is_stored_copy: false,
-        errors: Vec::new(),
+        loaded_at: Some(at("2026-11-25T02:30:00Z")),
+        from_state: false,
+        error: None,
     }
 }
 
 /// Two sources, a decision, a certificate; all is well.
 pub(super) fn healthy() -> Fake {
-    let blocklist = BlocklistView {
+    let status = BlocklistStatus {
         generation: 7,
-        names: 2,
-        memory_bytes: 4_096,
         sources: vec![source("decisions"), source("phishing")],
         last_reload: Some(LastReload {
             at: at("2026-11-25T02:30:00Z"),
             ok: true,
-            trigger: "file".to_owned(),
+            trigger: Trigger::Event,
             added: 1,
             removed: 0,
             error: None,
         }),
         reloads: ReloadCounts { applied: 6, unchanged: 2, refused: 1 },
-        blocks: vec![BlockCount { source: "decisions".to_owned(), basis: Basis::Emergency, blocked: 5, shadow: 2 }],
-        ..BlocklistView::default()
+        next_change: None,
     };
     let mut forum = decision("2026-11-harassment-forum");
     forum.summary = vec![("en".to_owned(), "Not accessible.".to_owned())];
     Fake {
-        blocklist,
+        status,
+        blocks: vec![BlockCount { source: "decisions".into(), basis: Basis::Emergency, blocked: 5, shadow: 2 }],
+        decision_hits: vec![("2026-11-harassment-forum".into(), 5)],
         decisions: vec![record(forum, ".harassment-forum.example", 5)],
-        tls: TlsView { certificates: vec![certificate("edge")], ..TlsView::default() },
-        reloaded: Reloaded { generation: 8, added: 3, removed: 1, refused: Vec::new() },
+        tls: TlsStatus { certificates: vec![certificate("edge")], ..TlsStatus::default() },
+        reloaded: ReloadReport { generation: 8, added: 3, removed: 1, failed: Vec::new() },
         reloads: Mutex::default(),
     }
 }
 
 /// A reload that one source did not survive.
-pub(super) fn refusal() -> Reloaded {
+pub(super) fn refusal() -> ReloadReport {
     let findings = vec![finding("`basis` is \"court\"; expected court-order")];
-    let refused = vec![RefusedSource { name: "decisions".to_owned(), findings }];
-    Reloaded { generation: 7, added: 0, removed: 0, refused }
+    ReloadReport { generation: 7, added: 0, removed: 0, failed: vec![("decisions".to_owned(), findings)] }
 }
 
 /// An endpoint over parts, with its stop.

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::endpoint::Surface;
 use super::testing::{self, Served, decision, finding, healthy, record, refusal};
+use crate::blocklist::guard::{DropReason, DroppedLines};
 use crate::drain::{self, Phase};
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::outcome::{CodeClass, Outcome};
@@ -99,10 +100,10 @@ async fn readiness_follows_the_listeners_and_the_drain() {
 #[tokio::test]
 async fn without_an_index_it_is_not_ready_and_with_a_refused_source_it_is() {
     let mut empty = healthy();
-    empty.blocklist.generation = 0;
+    empty.status.generation = 0;
     assert_eq!(Served::start(empty).request("GET", "/readyz").await.status, 503);
     let mut refused = healthy();
-    refused.blocklist.sources[0].errors.push(finding("no"));
+    refused.status.sources[0].errors = Arc::from([finding("no")]);
     let answer = Served::start(refused).request("GET", "/readyz?verbose").await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("[!] source decisions: the file is not what is in force"), "{}", answer.body);
@@ -134,17 +135,20 @@ async fn status_has_the_shape_of_the_contract() {
     assert_eq!(source["loaded_at"], "2026-11-25T02:30:00Z");
     assert_eq!(
         status["last_reload"],
-        json!({"at": "2026-11-25T02:30:00Z", "ok": true, "trigger": "file", "added": 1, "removed": 0, "error": null})
+        json!({"at": "2026-11-25T02:30:00Z", "ok": true, "trigger": "event", "added": 1, "removed": 0, "error": null})
     );
     assert_eq!(status["certificates"][0]["not_after"], "2100-01-01T00:00:00Z");
+}
+
+fn dropped_lines() -> DroppedLines {
+    DroppedLines { reason: DropReason::NeverBlock, count: 2, findings: vec![finding("it would block edge.example")] }
 }
 
 #[tokio::test]
 async fn status_says_why_a_source_is_not_in_force_and_what_a_feed_left_out() {
     let mut fake = healthy();
-    fake.blocklist.sources[0].errors.push(finding("`basis` is wrong"));
-    fake.blocklist.sources[1].dropped = vec![("never_block".to_owned(), 2)];
-    fake.blocklist.sources[1].dropped_lines = vec![finding("it would block edge.example")];
+    fake.status.sources[0].errors = Arc::from([finding("`basis` is wrong")]);
+    fake.status.sources[1].dropped = Arc::from([dropped_lines()]);
     let status = Served::start(fake).request("GET", "/api/v1/status").await.json();
     let source = &status["sources"][0];
     assert!(source["error"].as_str().is_some_and(|text| text.starts_with("error: blocklist.toml:2:9: `basis`")));
@@ -155,7 +159,7 @@ async fn status_says_why_a_source_is_not_in_force_and_what_a_feed_left_out() {
             "excerpt": "basis = \"court\"", "message": "`basis` is wrong"
         })
     );
-    assert_eq!(status["sources"][1]["dropped"], json!({"never_block": 2}));
+    assert_eq!(status["sources"][1]["dropped"], json!({"never-block": 2}));
     assert_eq!(status["sources"][1]["dropped_lines"][0]["message"], "it would block edge.example");
 }
 
@@ -344,8 +348,8 @@ async fn many_clients_at_once_are_all_answered() {
 #[tokio::test]
 async fn metrics_have_the_blocklist_and_the_certificates() {
     let mut fake = healthy();
-    fake.blocklist.sources[1].errors.push(finding("no"));
-    fake.blocklist.sources[1].dropped = vec![("never_block".to_owned(), 2)];
+    fake.status.sources[1].errors = Arc::from([finding("no")]);
+    fake.status.sources[1].dropped = Arc::from([dropped_lines()]);
     fake.tls.certificates.push(testing::certificate("edge"));
     let served = Served::start(fake);
     let text = served.request("GET", "/metrics").await.body;
@@ -359,9 +363,8 @@ async fn metrics_have_the_blocklist_and_the_certificates() {
         "sluis_blocklist_last_reload_successful{source=\"decisions\"} 1",
         "sluis_blocklist_last_reload_successful{source=\"phishing\"} 0",
         "sluis_blocklist_last_reload_success_timestamp_seconds{source=\"decisions\"} 1795574400",
-        "sluis_blocklist_lines_dropped{source=\"phishing\",reason=\"never_block\"} 2",
+        "sluis_blocklist_lines_dropped{source=\"phishing\",reason=\"never-block\"} 2",
         "sluis_blocked_total{source=\"decisions\",basis=\"emergency\"} 5",
-        "sluis_blocked_total{source=\"phishing\",basis=\"court-order\"} 0",
         "sluis_shadow_blocked_total{source=\"decisions\",basis=\"emergency\"} 2",
         "sluis_decision_hits_total{decision=\"2026-11-harassment-forum\"} 5",
         "sluis_decisions_overdue 0",
@@ -380,8 +383,8 @@ async fn metrics_have_the_blocklist_and_the_certificates() {
 #[tokio::test]
 async fn decisions_past_the_first_thousand_share_a_series_with_one_of_that_name() {
     let mut fake = healthy();
-    fake.decisions = (0..1_100).map(|place| record(decision(&format!("d{place}")), "a.example", 1)).collect();
-    fake.decisions[3] = record(decision("other"), "a.example", 1);
+    fake.decision_hits = (0..1_100).map(|place| (format!("d{place}").into(), 1)).collect();
+    fake.decision_hits[3] = ("other".into(), 1);
     let text = Served::start(fake).request("GET", "/metrics").await.body;
     assert_eq!(text.matches("sluis_decision_hits_total{").count(), 1_000);
     assert!(text.contains("sluis_decision_hits_total{decision=\"other\"} 101\n"), "{text}");
@@ -418,8 +421,8 @@ async fn promtool_accepts_the_metrics() {
 async fn the_page_shows_what_matters_and_escapes_all_of_it() {
     let hostile = "</td><script>alert(1)</script>{{sources}}\u{202e}";
     let mut fake = healthy();
-    fake.blocklist.sources[0].name = hostile.to_owned();
-    fake.blocklist.sources[0].errors.push(finding(hostile));
+    fake.status.sources[0].name = hostile.to_owned();
+    fake.status.sources[0].errors = Arc::from([finding(hostile)]);
     let mut record_of_it = decision("2026-12-forum");
     record_of_it.decided_by = hostile.to_owned();
     record_of_it.review_by = Some(testing::day("2026-11-02"));

@@ -62,8 +62,7 @@ pub(super) fn blocked_host(list: &Path) -> Option<String> {
         decision.mode == Mode::Enforce && decision.countries.is_empty() && decision.in_force(now)
     });
     let mut names = in_force.flat_map(|(index, _)| parsed.names.of(Owner::Decision(index)));
-    names.find_map(|record| {
-        let name = record.view().name;
-        Some(if record.reach == Reach::Below { format!("www.{name}") } else { name.to_owned() })
-    })
+    let record = names.next()?;
+    let name = record.view().name;
+    Some(if record.reach == Reach::Below { format!("www.{name}") } else { name.to_owned() })
 }

@@ -61,6 +61,7 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 pub struct Notices {
     operator: Operator,
     languages: Languages,
+    /// One for each language, in their order.
     pages: Vec<Pages>,
     constant: Constant,
 }
@@ -94,13 +95,12 @@ impl Notices {
         let styles = html.as_ref().map_or(&[][..], Template::styles);
         let constant = or_report(Constant::new(config, styles), &mut findings);
         let (Some(html), Some(text), Some(constant)) = (html, text, constant) else { return Err(findings) };
-        let pages: Vec<Pages> = languages.iter().filter_map(|language| Pages::cut(&html, &text, language)).collect();
-        debug_assert_eq!(pages.len(), languages.iter().len(), "a language tag is always a header value");
-        if findings.is_empty() {
-            Ok(Self { operator: config.operator.clone(), languages, pages, constant })
-        } else {
-            Err(findings)
+        let cut = |language| or_report(Pages::cut(&html, &text, language), &mut findings);
+        let pages: Vec<Pages> = languages.iter().filter_map(cut).collect();
+        if !findings.is_empty() {
+            return Err(findings);
         }
+        Ok(Self { operator: config.operator.clone(), languages, pages, constant })
     }
 
     /// The answer to a request for a blocked host, in the form and language that the client asks for. `Date` is for the
@@ -155,9 +155,13 @@ impl Notices {
 }
 
 impl Pages {
-    fn cut(html: &Template, text: &Template, language: &Language) -> Option<Self> {
-        let content_language = HeaderValue::from_str(language.tag()).ok()?;
-        Some(Self { content_language, html: html.cut(language), text: text.cut(language) })
+    fn cut(html: &Template, text: &Template, language: &Language) -> Result<Self, Vec<Finding>> {
+        let content_language = HeaderValue::from_str(language.tag()).map_err(|_| {
+            vec![Finding::without_place(
+                ["`", language.tag(), "` is no language tag; expected one such as nl"].concat(),
+            )]
+        })?;
+        Ok(Self { content_language, html: html.cut(language), text: text.cut(language) })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE};
 use proptest::prelude::*;
@@ -29,8 +30,10 @@ fn config() -> Config {
     }
 }
 
-fn notices() -> Notices {
-    Notices::load(&config()).expect("the built-in notice has no faults")
+fn notices() -> &'static Notices {
+    static NOTICES: LazyLock<Notices> =
+        LazyLock::new(|| Notices::load(&config()).expect("the built-in notice has no faults"));
+    &NOTICES
 }
 
 fn with_templates(files: &[(&str, &str)]) -> Result<Notices, String> {
@@ -386,6 +389,17 @@ fn built_in_templates_use_every_text_and_every_field() {
         let is_used = both.contains(&format!("{{{{{name}}}}}")) || both.contains(&format!("{{{{#{name}}}}}"));
         // The host comes with the texts; the category is a word for reports, which operators may show.
         assert_eq!(is_used, !matches!(field, Field::Host | Field::Category), "{name}");
+    }
+}
+
+#[test]
+fn documentation_names_every_field_and_every_text() {
+    let documentation = include_str!("../../docs/notices.md");
+    let names = Field::ALL.map(Field::name).into_iter().chain(Text::ALL.map(Text::name));
+    for name in names.chain(Basis::ALL.map(Basis::name)) {
+        let is_named =
+            documentation.contains(&format!("`{name}`")) || documentation.contains(&format!("`bases.{name}`"));
+        assert!(is_named, "{name}");
     }
 }
 

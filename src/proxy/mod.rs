@@ -12,6 +12,7 @@ use crate::tls;
 
 pub mod limits;
 pub mod sweep;
+pub mod gate;
 pub mod error;
 pub mod request_body;
 pub mod upstream;
@@ -19,6 +20,9 @@ pub mod route;
 pub mod settings;
 pub mod context;
 pub mod exchange;
+pub mod accept_limits;
+pub mod client_io;
+pub mod connection;
 pub mod target;
 pub mod headers;
 pub mod upstream_body;

@@ -88,7 +88,7 @@ impl<J: Judge> Tunnel<J> {
                 Poll::Ready(()) => return Poll::Ready(End::Done),
                 Poll::Pending => {}
             }
-            let moved = ways.iter_mut().fold(false, |moved, way| std::mem::take(&mut way.moved) || moved);
+            let moved = ways.iter_mut().map(|way| std::mem::take(&mut way.moved)).filter(|moved| *moved).count() > 0;
             watch.poll_idle(moved, cx)
         })
         .await;

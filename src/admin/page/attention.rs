@@ -68,14 +68,14 @@ fn item(start: &'static str, title: impl FnOnce(&mut Html), findings: &[Finding]
 }
 
 fn sources(shown: &Shown<'_>, items: &mut Vec<Html>) {
-    for source in &shown.blocklist.sources {
+    for source in &shown.blocklist.status.sources {
         if !source.errors.is_empty() {
             let title = |html: &mut Html| {
                 html.markup("Source ").text(&source.name).markup(": the file is not what is in force.");
             };
             items.push(bad(title, &source.errors));
         }
-        if source.is_stored_copy {
+        if source.from_state {
             items.push(warn(|html| {
                 html.markup("Source ").text(&source.name).markup(": in force is the stored copy of an earlier run.");
             }));
@@ -88,14 +88,15 @@ fn certificates(shown: &Shown<'_>, items: &mut Vec<Html>) {
         let title = |html: &mut Html| {
             html.markup("Certificates could not be read.");
         };
-        items.push(bad(title, &shown.tls.listener_errors));
+        let findings: Vec<Finding> = shown.tls.listener_errors.iter().map(|(_, finding)| finding.clone()).collect();
+        items.push(bad(title, &findings));
     }
     for certificate in &shown.tls.certificates {
-        if !certificate.errors.is_empty() {
+        if let Some(error) = &certificate.error {
             let title = |html: &mut Html| {
                 html.markup("Certificate ").text(&certificate.name).markup(": the files are not what is in force.");
             };
-            items.push(bad(title, &certificate.errors));
+            items.push(bad(title, std::slice::from_ref(error)));
         }
         match certificate.not_after {
             Some(at) if at <= shown.now => items.push(bad(

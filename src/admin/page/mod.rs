@@ -8,7 +8,7 @@ mod html;
 mod attention;
 mod sections;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::StatusCode;
@@ -19,8 +19,9 @@ use self::html::Html;
 use super::health;
 use super::reply::{self, Reply};
 use super::state::Admin;
-use super::view::{BlocklistView, DecisionView, TlsView};
+use super::view::{BlocklistView, DecisionView};
 use crate::drain::Phase;
+use crate::tls::status::TlsStatus;
 
 const TEMPLATE: &str = include_str!("page.html");
 
@@ -42,12 +43,13 @@ pub(super) struct Shown<'a> {
     now: Timestamp,
     blocklist: BlocklistView,
     decisions: Vec<DecisionView>,
-    tls: TlsView,
+    tls: Arc<TlsStatus>,
 }
 
 /// `/`: the status page.
 pub(super) fn page(admin: &Admin, now: Timestamp) -> Reply {
-    let (blocklist, decisions, tls) = (admin.parts.blocklist(), admin.parts.decisions(), admin.parts.tls());
+    let (blocklist, decisions, tls) =
+        (admin.parts.blocklist(), admin.parts.decisions(sections::HOSTS), admin.parts.tls());
     let shown = Shown { admin, now, blocklist, decisions, tls };
     let mut reply = reply::of_type(StatusCode::OK, "text/html; charset=utf-8", render(&shown));
     if let Some(policy) = &*POLICY {

@@ -5,17 +5,19 @@
 use super::Shown;
 use super::attention::CERTIFICATE_SOON;
 use super::html::{Html, bytes, grouped, names};
-use crate::admin::view::{CertificateView, DecisionView, SourceView};
+use crate::admin::view::DecisionView;
 use crate::blocklist::decision::{Mode, When};
+use crate::blocklist::status::{SourceStatus, Trigger};
 use crate::telemetry::counter::{Counter, Gauge};
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::telemetry::outcome::{CodeClass, Outcome};
+use crate::tls::status::CertificateStatus;
 
 /// More decisions than this are for the API, those with the most hits first.
 const DECISIONS: usize = 200;
 
 /// More patterns of a decision than this are counted, not listed.
-const HOSTS: usize = 5;
+pub(super) const HOSTS: usize = 5;
 
 /// A short hash is enough to tell two files apart.
 const HASH_DIGITS: usize = 12;
@@ -31,7 +33,7 @@ pub(super) fn summary(shown: &Shown<'_>) -> Html {
     };
     let mut html = Html::default();
     for (name, value) in [
-        ("<dt>Generation</dt>", grouped(blocklist.generation)),
+        ("<dt>Generation</dt>", grouped(blocklist.status.generation)),
         ("<dt>Names blocked</dt>", grouped(blocklist.names)),
         ("<dt>Decisions in force</dt>", grouped(in_force as u64)),
         ("<dt>Memory of the index</dt>", bytes(blocklist.memory_bytes)),
@@ -49,14 +51,17 @@ pub(super) fn summary(shown: &Shown<'_>) -> Html {
 /// One row a source.
 pub(super) fn sources(shown: &Shown<'_>) -> Html {
     let mut html = Html::default();
-    if shown.blocklist.sources.is_empty() {
+    if shown.blocklist.status.sources.is_empty() {
         html.markup("<tr><td colspan=\"6\" class=\"quiet\">No sources are configured: nothing is blocked.</td></tr>");
     }
-    for source in &shown.blocklist.sources {
+    for source in &shown.blocklist.status.sources {
         html.markup("<tr><th scope=\"row\">").text(&source.name);
-        html.markup("<br><span class=\"quiet\">").text(&source.path).markup("</span></th><td>").text(&source.format);
-        html.markup("</td><td class=\"number\">").text(grouped(source.names));
-        html.markup("</td><td class=\"number\">").text(grouped(source.decisions)).markup("</td><td>");
+        html.markup("<br><span class=\"quiet\">")
+            .text(source.path.display())
+            .markup("</span></th><td>")
+            .text(source.format);
+        html.markup("</td><td class=\"number\">").text(grouped(source.names as u64));
+        html.markup("</td><td class=\"number\">").text(grouped(source.decisions as u64)).markup("</td><td>");
         source_loaded(source, shown, &mut html);
         html.markup("</td><td>");
         source_state(source, &mut html);
@@ -65,24 +70,24 @@ pub(super) fn sources(shown: &Shown<'_>) -> Html {
     html
 }
 
-fn source_loaded(source: &SourceView, shown: &Shown<'_>, html: &mut Html) {
+fn source_loaded(source: &SourceStatus, shown: &Shown<'_>, html: &mut Html) {
     match source.loaded_at {
         Some(at) => html.moment(at, shown.now),
         None => html.markup("<span class=\"quiet\">never</span>"),
     };
-    if let Some(sha256) = &source.sha256 {
-        let short: String = sha256.chars().take(HASH_DIGITS).collect();
+    if let Some(sha256) = source.sha256 {
+        let short: String = sha256.to_string().chars().take(HASH_DIGITS).collect();
         html.markup("<br><span class=\"quiet\">SHA-256 <code>").text(short).markup("…</code></span>");
     }
 }
 
-fn source_state(source: &SourceView, html: &mut Html) {
-    match (source.errors.is_empty(), source.is_stored_copy) {
+fn source_state(source: &SourceStatus, html: &mut Html) {
+    match (source.errors.is_empty(), source.from_state) {
         (false, _) => html.markup("<a class=\"state bad\" href=\"#attention\">Refused</a>"),
         (true, true) => html.markup("<span class=\"state warn\">Stored copy</span>"),
         (true, false) => html.markup("<span class=\"state good\">In force</span>"),
     };
-    let dropped: u64 = source.dropped.iter().map(|(_, lines)| lines).sum();
+    let dropped: u64 = source.dropped.iter().map(|lines| lines.count).sum();
     if dropped > 0 {
         html.markup("<br><span class=\"quiet\">").text(grouped(dropped)).markup(" lines left out</span>");
     }
@@ -91,21 +96,35 @@ fn source_state(source: &SourceView, html: &mut Html) {
 /// The latest reload, in one sentence.
 pub(super) fn last_reload(shown: &Shown<'_>) -> Html {
     let mut html = Html::default();
-    let Some(reload) = &shown.blocklist.last_reload else {
+    let Some(reload) = &shown.blocklist.status.last_reload else {
         html.markup("<p class=\"quiet\">Nothing was reloaded since the start.</p>");
         return html;
     };
-    html.markup("<p>The last reload, ").moment(reload.at, shown.now).markup(", by ").text(&reload.trigger);
+    html.markup("<p>The last reload, ").moment(reload.at, shown.now).markup(", by ").text(trigger(reload.trigger));
     if reload.ok {
         html.markup(", was accepted: ");
     } else {
         html.markup(", was <a class=\"state bad\" href=\"#attention\">refused</a> at least in part: ");
     }
-    html.text(names(reload.added)).markup(" added, ").text(grouped(reload.removed)).markup(" removed.</p>");
-    let counts = shown.blocklist.reloads;
+    html.text(names(reload.added as u64))
+        .markup(" added, ")
+        .text(grouped(reload.removed as u64))
+        .markup(" removed.</p>");
+    let counts = shown.blocklist.status.reloads;
     html.markup("<p class=\"quiet\">Since the start: ").text(grouped(counts.applied)).markup(" applied, ");
     html.text(grouped(counts.unchanged)).markup(" unchanged, ").text(grouped(counts.refused)).markup(" refused.</p>");
     html
+}
+
+const fn trigger(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Start => "the start",
+        Trigger::Event => "a change of a file",
+        Trigger::Poll => "the poll",
+        Trigger::Hangup => "the signal HUP",
+        Trigger::Api => "the API",
+        Trigger::Time => "the clock",
+    }
 }
 
 /// One row an outcome.
@@ -273,14 +292,14 @@ pub(super) fn certificates(shown: &Shown<'_>) -> Html {
     html
 }
 
-fn certificate_state(certificate: &CertificateView, shown: &Shown<'_>, html: &mut Html) {
+fn certificate_state(certificate: &CertificateStatus, shown: &Shown<'_>, html: &mut Html) {
     let soon = shown.now.checked_add(CERTIFICATE_SOON).unwrap_or(jiff::Timestamp::MAX);
     let expires = |limit| certificate.not_after.is_some_and(|at| at <= limit);
-    if !certificate.errors.is_empty() {
+    if certificate.error.is_some() {
         html.markup("<a class=\"state bad\" href=\"#attention\">Refused</a>");
     } else if expires(shown.now) {
         html.markup("<span class=\"state bad\">Expired</span>");
-    } else if certificate.is_stored_copy {
+    } else if certificate.from_state {
         html.markup("<span class=\"state warn\">Stored copy</span>");
     } else if expires(soon) {
         html.markup("<span class=\"state warn\">Expires soon</span>");

@@ -24,8 +24,14 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(bytes: Sha256, source: &SourceConfig, config: &Config) -> Self {
-        let settings =
-            (&source.content, &source.path, &config.never_block, config.max_error_percent, config.max_shrink_percent);
+        let settings = (
+            &source.content,
+            &source.path,
+            &config.never_block,
+            config.max_error_percent,
+            config.max_shrink_percent,
+            config.has_operator_url,
+        );
         Self { bytes, settings: Sha256::of(format!("{settings:?}").as_bytes()) }
     }
 }

@@ -51,7 +51,6 @@ async fn accept(listener: std::net::TcpListener) -> io::Result<Infallible> {
     }
 }
 
-#[expect(clippy::unused_async, reason = "hyper asks for a future")]
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = Response::new(Full::new(Bytes::from(echo(&request))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

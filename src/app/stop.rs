@@ -1,0 +1,46 @@
+//! The stop, in its order: not ready, no longer accepting, finishing what was begun, the end.
+//!
+//! Inside: the times between the phases. Kept out: what the parts do in each phase.
+
+use std::sync::Arc;
+
+use crate::drain::{Phase, StopSignal};
+use crate::proxy::DrainConfig;
+
+use super::workers::Workers;
+use super::{Ending, Signals};
+
+/// Exit status of a process that is told to stop a second time.
+const CUT_STATUS: i32 = 3;
+
+/// Stops; a second signal ends the process at once.
+pub(super) async fn stop(
+    stop: &Arc<StopSignal>,
+    signals: &mut Signals,
+    workers: Workers,
+    config: DrainConfig,
+) -> Ending {
+    tracing::info!(delay = ?config.delay, timeout = ?config.timeout, "stopping");
+    tokio::select! {
+        ending = in_order(stop, workers, config) => ending,
+        () = signals.stop() => {
+            tracing::warn!("told to stop a second time; what was begun is cut");
+            std::process::exit(CUT_STATUS)
+        }
+    }
+}
+
+async fn in_order(stop: &Arc<StopSignal>, mut workers: Workers, config: DrainConfig) -> Ending {
+    stop.advance(Phase::Leaving);
+    tokio::time::sleep(config.delay).await;
+    stop.advance(Phase::Draining);
+    if tokio::time::timeout(config.timeout, workers.all_ended()).await.is_err() {
+        tracing::warn!("some requests were not finished in time and are cut");
+        stop.advance(Phase::Cut);
+        workers.all_ended().await;
+    }
+    let cut = workers.cut();
+    stop.advance(Phase::Cut);
+    tracing::info!(cut, "stopped");
+    if cut == 0 { Ending::Finished } else { Ending::Cut }
+}

@@ -1,0 +1,122 @@
+//! A client's socket, below TLS: what goes over it is noted, so that a client that does not read can be told.
+//!
+//! Inside: noting what was written, whether the socket takes more, and how it ended; and keeping the place of the connection
+//! under the limits for as long as the socket is open, in a tunnel too. Kept out: time, and what follows
+//! (`connection.rs`).
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::accept_limits::Place;
+use super::gate::state::ClientState;
+
+/// A client's socket.
+#[derive(Debug)]
+pub struct ClientIo<T> {
+    io: T,
+    state: Arc<ClientState>,
+    _place: Option<Place>,
+}
+
+impl<T> ClientIo<T> {
+    /// A socket whose connection has a place under the limits.
+    pub fn new(io: T, state: Arc<ClientState>, place: Option<Place>) -> Self {
+        Self { io, state, _place: place }
+    }
+
+    fn note_written(&self, result: &Poll<io::Result<usize>>) {
+        self.state.write_blocked.set(result.is_pending());
+        match result {
+            Poll::Ready(Ok(bytes)) => self.state.written.add(*bytes as u64),
+            Poll::Ready(Err(_)) => self.state.failed.set(true),
+            Poll::Pending => {}
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.io).poll_read(cx, buf);
+        match &result {
+            Poll::Ready(Ok(())) if buf.filled().len() == before && buf.remaining() > 0 => {
+                self.state.socket_ended.set(true)
+            }
+            Poll::Ready(Err(_)) => self.state.failed.set(true),
+            _ => {}
+        }
+        result
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note_written(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note_written(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_and_whether_the_socket_takes_more_is_noted() {
+        let (socket, mut client) = tokio::io::duplex(8);
+        let state = Arc::new(ClientState::default());
+        let mut io = ClientIo::new(socket, Arc::clone(&state), None);
+        let mut writing = Box::pin(io.write_all(b"0123456789"));
+        tokio::select! {
+            biased;
+            _ = &mut writing => panic!("it does not fit"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(state.write_blocked.get());
+        assert_eq!(state.written.get(), 8);
+        let mut bytes = [0; 10];
+        let (written, read) = tokio::join!(writing, client.read_exact(&mut bytes));
+        assert!(written.is_ok() && read.is_ok());
+        assert!(!state.write_blocked.get());
+        assert_eq!(state.written.get(), 10);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_socket_is_noted() {
+        let (socket, client) = tokio::io::duplex(8);
+        let state = Arc::new(ClientState::default());
+        let mut io = ClientIo::new(socket, Arc::clone(&state), None);
+        drop(client);
+        let mut bytes = [0; 1];
+        assert_eq!(io.read(&mut bytes).await.ok(), Some(0));
+        assert!(state.socket_ended.get() && !state.failed.get());
+    }
+}

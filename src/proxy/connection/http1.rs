@@ -1,0 +1,367 @@
+//! One HTTP/1 connection: hyper behind the gate, and the deadlines around both.
+//!
+//! Inside: driving, closing without resetting, and handing over a tunnel. Kept out: the rules of a head (`gate/`).
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
+
+use crate::drain::Phase;
+use crate::proxy::context::Client;
+use crate::proxy::gate::state::ClientState;
+use crate::proxy::gate::stream::Gate;
+use crate::proxy::limits::Limits;
+use crate::proxy::sweep::Alarm;
+use crate::telemetry::outcome::Rejection;
+
+use super::progress::WriteWatch;
+use super::{Connections, Service, count_unserved, head_limits};
+
+/// How long a client that has ended its side is answered without anything going out to it, before it is taken as gone.
+const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a connection on which no request has come yet is kept when a stop begins: its first one may be on its way.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// How long, and how many bytes, a client that is still sending is read from after its answer, so that it gets the answer
+/// and not a reset (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(3);
+const LINGER_BYTES: usize = 1_024 * 1_024;
+
+/// Bytes that hyper reads into at once, and buffers of an answer.
+const BUFFER_BYTES: usize = 128 * 1_024;
+
+/// Fields that hyper takes without being told, on the stack.
+const HYPER_FIELDS: usize = 100;
+
+/// Serves a connection until it closes or becomes a tunnel.
+pub(super) async fn serve<S, V>(connections: &Connections<V>, io: S, client: Rc<Client>, state: Arc<ClientState>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    V: Service,
+{
+    let upgrade = Rc::new(RefCell::new(None));
+    let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), limits));
+    let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits));
+    let lifetime = connections.limits(|limits| Lifetime::new(limits));
+    let service =
+        service_fn(|request| answer(&connections.service, &client, &state, &lifetime, keep_upgrade(request, &upgrade)));
+    let mut connection = connections.limits(builder).serve_connection(TokioIo::new(gate), service).with_upgrades();
+    let ending = poll_fn(|cx| driver.poll(cx, &mut connection)).await;
+    let was_busy = state.answering.get() || state.in_head.get();
+    let gate = connection.into_parts().map(|parts| parts.io.into_inner());
+    if state.in_head.get() {
+        count_unserved(&client, None);
+    }
+    match ending {
+        Ending::Cut if was_busy => connections.count_cut(),
+        Ending::Cut | Ending::Stuck => {}
+        Ending::Closed(_) if state.tunnelled.get() => state.raw.set(true),
+        Ending::Closed(result) => {
+            // The gate leaves hyper nothing to refuse; what it refuses all the same must not go uncounted.
+            if result.is_err_and(|error| error.is_parse()) {
+                count_unserved(&client, Some(Rejection::MalformedHead));
+            }
+            if let Some(gate) = take_back(gate, upgrade.take()).await {
+                close(gate, &state, &driver.alarm).await;
+            }
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder.max_buf_size(BUFFER_BYTES.max(limits.request_head_bytes));
+    if limits.request_headers > HYPER_FIELDS {
+        builder.max_headers(limits.request_headers);
+    }
+    builder
+}
+
+/// When a connection has had its requests or its age.
+struct Lifetime {
+    requests: u64,
+    until: Instant,
+}
+
+impl Lifetime {
+    fn new(limits: &Limits) -> Self {
+        Self { requests: limits.requests_per_connection, until: Instant::now() + with_jitter(limits.connection_age) }
+    }
+}
+
+/// Takes up to a tenth off, so that connections that were opened together do not end together.
+pub(super) fn with_jitter(age: Duration) -> Duration {
+    age.mul_f64(1.0 - 0.1 * fastrand::f64())
+}
+
+/// Keeps a handle on what hyper makes of a request that asks for an upgrade: where none comes of it and the connection
+/// closes, hyper hands the stream to whoever holds one, and drops it where nobody does.
+fn keep_upgrade(request: Request<Incoming>, upgrade: &RefCell<Option<OnUpgrade>>) -> Request<Incoming> {
+    if let Some(asked) = request.extensions().get::<OnUpgrade>() {
+        *upgrade.borrow_mut() = Some(asked.clone());
+    }
+    request
+}
+
+async fn take_back<S>(gate: Option<Gate<S>>, upgrade: Option<OnUpgrade>) -> Option<Gate<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    if gate.is_some() {
+        return gate;
+    }
+    let upgraded = upgrade?.await.ok()?;
+    upgraded.downcast::<TokioIo<Gate<S>>>().ok().map(|parts| parts.io.into_inner())
+}
+
+fn answer<V: Service>(
+    service: &V,
+    client: &Rc<Client>,
+    state: &Arc<ClientState>,
+    lifetime: &Lifetime,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
+    let head = state.take_verdict();
+    if state.requests.get() >= lifetime.requests || Instant::now() >= lifetime.until {
+        client.closing.set(true);
+    }
+    let busy = Busy(Arc::clone(state));
+    let (service, client) = (service.clone(), Rc::clone(client));
+    async move {
+        let response = service.serve(&client, head, request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            busy.0.tunnelled.set(true);
+        }
+        Ok(response.map(|body| Answering { body, _busy: busy }))
+    }
+}
+
+/// The exchange is over when this is dropped.
+struct Busy(Arc<ClientState>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.answering.set(false);
+    }
+}
+
+pin_project! {
+    /// The body of an answer, and with it the exchange.
+    struct Answering<B> {
+        #[pin]
+        body: B,
+        _busy: Busy,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Answering<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How driving a connection ended.
+enum Ending {
+    /// hyper is done with it.
+    Closed(hyper::Result<()>),
+    /// The stop does not wait any longer.
+    Cut,
+    /// The client does not read.
+    Stuck,
+}
+
+/// What a connection is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// A request.
+    Request,
+    /// The rest of a head.
+    Head,
+    /// An answer.
+    Answer,
+    /// An answer, and the client has ended its side.
+    AnswerToHalf,
+}
+
+/// Drives a connection and keeps its deadlines, with one alarm.
+struct Driver {
+    client: Rc<Client>,
+    state: Arc<ClientState>,
+    head_timeout: Duration,
+    keep_alive_timeout: Duration,
+    began: Instant,
+    alarm: Alarm,
+    write: WriteWatch,
+    /// What it waits for, and after how many requests, when the deadline was set.
+    waiting: Option<(Waiting, u64)>,
+    deadline: Option<Instant>,
+    /// What had gone out when the deadline was set.
+    written: u64,
+    is_draining: bool,
+}
+
+impl Driver {
+    fn new(client: Rc<Client>, state: Arc<ClientState>, limits: &Limits) -> Self {
+        Self {
+            head_timeout: limits.request_head_timeout,
+            keep_alive_timeout: limits.keep_alive_timeout,
+            began: Instant::now(),
+            alarm: client.worker.sweep.alarm(),
+            write: WriteWatch::new(limits.response_write_timeout),
+            waiting: None,
+            deadline: None,
+            written: 0,
+            is_draining: false,
+            client,
+            state,
+        }
+    }
+
+    fn poll<C>(&mut self, cx: &mut Context<'_>, connection: &mut C) -> Poll<Ending>
+    where
+        C: Future<Output = hyper::Result<()>> + Unpin,
+    {
+        loop {
+            let phase = self.client.worker.phase.get();
+            if phase == Phase::Cut {
+                return Poll::Ready(Ending::Cut);
+            }
+            if phase == Phase::Draining && !self.is_draining {
+                self.begin_drain();
+            }
+            if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
+                return Poll::Ready(Ending::Closed(result));
+            }
+            // The exchange ended while hyper was polled, and the gate has more for it that no socket will announce.
+            if self.state.is_free() && self.state.held.take() {
+                continue;
+            }
+            self.set_deadline();
+            ready!(self.alarm.poll_due(cx));
+            if self.is_stuck() {
+                return Poll::Ready(Ending::Stuck);
+            }
+        }
+    }
+
+    fn waits_for(&self) -> Waiting {
+        if !self.state.is_free() {
+            if self.state.ended.get() { Waiting::AnswerToHalf } else { Waiting::Answer }
+        } else if self.state.in_head.get() {
+            Waiting::Head
+        } else {
+            Waiting::Request
+        }
+    }
+
+    /// No request is begun any more; one whose first byte has come is answered.
+    fn begin_drain(&mut self) {
+        self.is_draining = true;
+        self.waiting = None;
+        self.client.closing.set(true);
+    }
+
+    fn set_deadline(&mut self) {
+        let waiting = (self.waits_for(), self.state.requests.get());
+        let write = self.write.look(&self.state);
+        if self.waiting != Some(waiting) {
+            self.waiting = Some(waiting);
+            self.written = self.state.written.get();
+            self.deadline = self.next_deadline(waiting.0, waiting.1 == 0);
+        }
+        match self.deadline.into_iter().chain(write).min() {
+            Some(deadline) => self.alarm.set_at(deadline),
+            None => self.alarm.clear(),
+        }
+    }
+
+    fn next_deadline(&self, waiting: Waiting, is_first: bool) -> Option<Instant> {
+        let now = Instant::now();
+        match waiting {
+            Waiting::Answer => None,
+            Waiting::AnswerToHalf => Some(now + HALF_CLOSE_GRACE),
+            Waiting::Request if is_first && self.is_draining => {
+                Some((self.began + self.head_timeout).min(now + FIRST_REQUEST_GRACE))
+            }
+            Waiting::Request if self.client.closing.get() => Some(now),
+            // From accept, whether or not a byte has come.
+            Waiting::Request | Waiting::Head if is_first => Some(self.began + self.head_timeout),
+            Waiting::Request => Some(now + self.keep_alive_timeout),
+            Waiting::Head => Some(now + self.head_timeout),
+        }
+    }
+
+    /// The alarm rang. Whether the client does not read; else the gate is told what to do.
+    fn is_stuck(&mut self) -> bool {
+        let now = Instant::now();
+        if self.write.is_stuck(&self.state, now) {
+            return true;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = None;
+            match self.waiting.map(|(waiting, _)| waiting) {
+                Some(Waiting::Request) => self.state.quit.set(true),
+                Some(Waiting::Head) => self.state.head_timed_out.set(true),
+                // It takes what goes out, so it is there.
+                Some(Waiting::AnswerToHalf) if self.state.written.get() != self.written => self.waiting = None,
+                Some(Waiting::AnswerToHalf) => self.state.gone.set(true),
+                Some(Waiting::Answer) | None => {}
+            }
+        }
+        false
+    }
+}
+
+/// Closes a connection so that the client gets what was sent, and not a reset because of what it is still sending.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut gate: Gate<S>, state: &ClientState, alarm: &Alarm) {
+    let is_sending = gate.is_mid_request() || state.refused.get() || state.requests.get() > 0;
+    if state.failed.get() || state.gone.get() {
+        return;
+    }
+    alarm.set(LINGER);
+    let linger = async {
+        // hyper may have done it; a second time does no harm.
+        if gate.shutdown().await.is_err() || state.ended.get() || !is_sending {
+            return;
+        }
+        state.raw.set(true);
+        let mut scratch = vec![0; 8_192];
+        let mut left = LINGER_BYTES;
+        while let Ok(read @ 1..) = gate.read(&mut scratch).await {
+            let Some(rest) = left.checked_sub(read) else { return };
+            left = rest;
+        }
+    };
+    tokio::select! {
+        () = linger => {}
+        () = alarm.due() => {}
+    }
+}

@@ -1,0 +1,331 @@
+//! One HTTP/2 connection: hyper's server, the rules that it leaves open, and the deadlines around it.
+//!
+//! Inside: driving, and noticing streams that their client leaves standing. Kept out: frames, which are hyper's.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use slab::Slab;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::drain::{LocalTasks, Phase};
+use crate::proxy::context::Client;
+use crate::proxy::gate;
+use crate::proxy::gate::head::HeadLimits;
+use crate::proxy::gate::state::ClientState;
+use crate::proxy::limits::Limits;
+use crate::proxy::sweep::Alarm;
+use crate::telemetry::outcome::Rejection;
+
+use super::http1::with_jitter;
+use super::progress::WriteWatch;
+use super::{Connections, Service, count_unserved, head_limits};
+
+const FRAME_BYTES: u32 = 16 * 1_024;
+const HEADER_TABLE_BYTES: u32 = 4_096;
+const SEND_BUFFER_BYTES: usize = 64 * 1_024;
+
+/// How long a client gets to take leave after GOAWAY when it has no stream open.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A frame of so many bytes gets one `response_write_timeout` to go out; a larger one in proportion more.
+const PACE_BYTES: usize = 16 * 1_024;
+
+/// Serves a connection until it closes.
+pub(super) async fn serve<S, V>(connections: &Connections<V>, io: S, client: Rc<Client>, state: Arc<ClientState>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    V: Service,
+{
+    let streams = connections.limits(|limits| Rc::new(Streams::new(limits)));
+    let mut driver =
+        connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), Rc::clone(&streams), limits));
+    let heads = connections.limits(head_limits);
+    let executor = OnWorker(connections.worker.tasks.clone());
+    let service = {
+        let (service, client) = (connections.service.clone(), Rc::clone(&client));
+        service_fn(move |request| answer(&service, &client, &streams, &heads, request))
+    };
+    let mut connection =
+        pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
+    let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;
+    match ending {
+        Ending::Cut if driver.streams.open.get() > 0 => connections.count_cut(),
+        Ending::Cut | Ending::Stuck | Ending::Idle => {}
+        // The client broke the protocol itself, and not only one of its requests.
+        Ending::Closed(Err(_)) if !state.failed.get() && !state.socket_ended.get() => {
+            count_unserved(&client, Some(Rejection::Protocol));
+        }
+        Ending::Closed(_) => {}
+    }
+}
+
+/// Runs hyper's tasks on the worker.
+#[derive(Clone)]
+struct OnWorker(LocalTasks);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for OnWorker {
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+fn builder(executor: OnWorker, limits: &Limits) -> Builder<OnWorker> {
+    let mut builder = Builder::new(executor);
+    builder
+        .max_concurrent_streams(limits.http2_streams)
+        .initial_stream_window_size(limits.http2_stream_window)
+        .initial_connection_window_size(limits.http2_connection_window)
+        .max_header_list_size(limits.http2_header_list_bytes)
+        .max_pending_accept_reset_streams(limits.http2_pending_resets)
+        .max_local_error_reset_streams(limits.http2_local_resets)
+        .max_frame_size(FRAME_BYTES)
+        .header_table_size(HEADER_TABLE_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES);
+    builder
+}
+
+fn answer<V: Service>(
+    service: &V,
+    client: &Rc<Client>,
+    streams: &Rc<Streams>,
+    heads: &HeadLimits,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
+    let head = gate::http2::check(&request, heads);
+    let stream = Stream::open(streams);
+    if streams.requests.get() >= streams.most_requests {
+        client.closing.set(true);
+    }
+    let (service, client) = (service.clone(), Rc::clone(client));
+    async move {
+        let response = service.serve(&client, head, request).await?;
+        Ok(response.map(|body| Answering { body, stream }))
+    }
+}
+
+/// The streams of a connection that are being answered.
+struct Streams {
+    open: Cell<usize>,
+    requests: Cell<u64>,
+    most_requests: u64,
+    write_timeout: Duration,
+    /// Until when the client must have taken what a stream gave to hyper last.
+    deadlines: RefCell<Slab<Option<Instant>>>,
+}
+
+impl Streams {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            open: Cell::new(0),
+            requests: Cell::new(0),
+            most_requests: limits.requests_per_connection,
+            write_timeout: limits.response_write_timeout,
+            deadlines: RefCell::default(),
+        }
+    }
+
+    fn has_stuck(&self, now: Instant) -> bool {
+        self.deadlines.borrow().iter().any(|(_, deadline)| deadline.is_some_and(|deadline| deadline <= now))
+    }
+}
+
+/// One of them; dropping it ends it.
+struct Stream {
+    streams: Rc<Streams>,
+    key: usize,
+}
+
+impl Stream {
+    fn open(streams: &Rc<Streams>) -> Self {
+        streams.open.set(streams.open.get() + 1);
+        streams.requests.set(streams.requests.get() + 1);
+        let key = streams.deadlines.borrow_mut().insert(None);
+        Self { streams: Rc::clone(streams), key }
+    }
+
+    /// hyper has so many bytes of the stream and asks for no more before the client took some of them.
+    fn gave(&self, bytes: usize) {
+        let paces = u32::try_from(bytes / PACE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+        let allowed = self.streams.write_timeout.saturating_mul(paces);
+        self.set(Instant::now().checked_add(allowed));
+    }
+
+    fn set(&self, deadline: Option<Instant>) {
+        if let Some(entry) = self.streams.deadlines.borrow_mut().get_mut(self.key) {
+            *entry = deadline;
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.streams.deadlines.borrow_mut().try_remove(self.key);
+        self.streams.open.set(self.streams.open.get().saturating_sub(1));
+    }
+}
+
+pin_project! {
+    /// The body of an answer, and with it the stream. hyper asks for a frame only when the client's window lets it send
+    /// one, so a window that stays shut shows as a frame that is not asked for.
+    struct Answering<B> {
+        #[pin]
+        body: B,
+        stream: Stream,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Answering<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let frame = this.body.poll_frame(cx);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => this.stream.gave(frame.data_ref().map_or(0, Bytes::len)),
+            _ => this.stream.set(None),
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How driving a connection ended.
+enum Ending {
+    /// hyper is done with it.
+    Closed(hyper::Result<()>),
+    /// The stop does not wait any longer.
+    Cut,
+    /// The client does not take what it asked for.
+    Stuck,
+    /// It had no stream and did not take leave.
+    Idle,
+}
+
+/// Drives a connection and keeps its deadlines, with one alarm.
+struct Driver {
+    client: Rc<Client>,
+    state: Arc<ClientState>,
+    streams: Rc<Streams>,
+    head_timeout: Duration,
+    keep_alive_timeout: Duration,
+    until: Instant,
+    alarm: Alarm,
+    write: WriteWatch,
+    /// Since when there is no stream, and after how many requests.
+    idle: Option<(Instant, u64)>,
+    is_leaving: bool,
+}
+
+impl Driver {
+    fn new(client: Rc<Client>, state: Arc<ClientState>, streams: Rc<Streams>, limits: &Limits) -> Self {
+        let now = Instant::now();
+        Self {
+            head_timeout: limits.request_head_timeout,
+            keep_alive_timeout: limits.keep_alive_timeout,
+            until: now + with_jitter(limits.connection_age),
+            alarm: client.worker.sweep.alarm(),
+            write: WriteWatch::new(limits.response_write_timeout),
+            idle: None,
+            is_leaving: false,
+            client,
+            state,
+            streams,
+        }
+    }
+
+    fn poll<C>(&mut self, cx: &mut Context<'_>, mut connection: Pin<&mut C>, leave: fn(Pin<&mut C>)) -> Poll<Ending>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        loop {
+            let phase = self.client.worker.phase.get();
+            if phase == Phase::Cut {
+                return Poll::Ready(Ending::Cut);
+            }
+            if phase == Phase::Draining {
+                self.client.closing.set(true);
+            }
+            if self.client.closing.get() && !self.is_leaving {
+                // GOAWAY: the streams that are open are answered, others are not begun (RFC 9113 section 6.8).
+                self.is_leaving = true;
+                self.idle = None;
+                leave(connection.as_mut());
+            }
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Ending::Closed(result));
+            }
+            if self.client.closing.get() && !self.is_leaving {
+                continue;
+            }
+            self.set_deadline();
+            ready!(self.alarm.poll_due(cx));
+            if let Some(ending) = self.look(Instant::now()) {
+                return Poll::Ready(ending);
+            }
+        }
+    }
+
+    fn set_deadline(&mut self) {
+        let now = Instant::now();
+        let requests = self.streams.requests.get();
+        if self.streams.open.get() > 0 {
+            self.idle = None;
+        } else if self.idle.is_none_or(|(_, before)| before != requests) {
+            self.idle = Some((now, requests));
+        }
+        // A stream ends in a task of its own, and does not wake this one if it was cut: look now and then.
+        let next = self.idle_deadline().unwrap_or(now + self.streams.write_timeout / 4);
+        let write = self.write.look(&self.state);
+        let age = (!self.is_leaving).then_some(self.until);
+        self.alarm.set_at(write.into_iter().chain(age).fold(next, Instant::min));
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let (since, requests) = self.idle?;
+        let timeout = match (self.is_leaving, requests) {
+            (true, _) => GOODBYE,
+            (false, 0) => self.head_timeout,
+            (false, _) => self.keep_alive_timeout,
+        };
+        Some(since + timeout)
+    }
+
+    /// The alarm rang.
+    fn look(&mut self, now: Instant) -> Option<Ending> {
+        if self.write.is_stuck(&self.state, now) || self.streams.has_stuck(now) {
+            return Some(Ending::Stuck);
+        }
+        let is_idle = self.streams.open.get() == 0 && self.idle_deadline().is_some_and(|deadline| deadline <= now);
+        if is_idle && self.is_leaving {
+            return Some(Ending::Idle);
+        }
+        if is_idle || self.until <= now {
+            self.client.closing.set(true);
+        }
+        None
+    }
+}

@@ -1,0 +1,207 @@
+//! A client's connection from accept to its last byte: TLS, the choice of protocol, and one task that drives it.
+//!
+//! Inside: what HTTP/1 and HTTP/2 share. Kept out: the rules of a head (`gate/`), what is answered (`service.rs`, which
+//! comes in as a [`Service`]), and accepting (`listener.rs`).
+
+pub mod progress;
+pub mod http1;
+pub mod http2;
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::host::HostName;
+use crate::telemetry::outcome::Rejection;
+
+use super::SniMismatch;
+use super::accept_limits::Place;
+use super::client_io::ClientIo;
+use super::context::{Client, ClientTls, Protocol, Worker};
+use super::exchange::Exchange;
+use super::gate::head::HeadLimits;
+use super::gate::state::ClientState;
+use super::limits::Limits;
+
+/// What answers requests.
+pub trait Service: Clone + 'static {
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + 'static;
+    /// There is no answer: the connection (HTTP/1) or the stream (HTTP/2) ends.
+    type Error: Into<Box<dyn Error + Send + Sync>>;
+
+    /// Answers one request; `head` is what was found about its head.
+    fn serve(
+        &self,
+        client: &Rc<Client>,
+        head: Result<(), Rejection>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Self::Error>>;
+}
+
+/// Where a listener's TLS comes from; it may change while connections come.
+pub trait TlsSource: fmt::Debug + Send + Sync {
+    /// What the next handshake goes by. ALPN offers `h2` and `http/1.1`.
+    fn server_config(&self) -> Arc<ServerConfig>;
+
+    /// The names of the certificate that a client with this SNI was served.
+    fn certificate_names(&self, sni: Option<&str>) -> Arc<[Box<str>]>;
+
+    /// What happens when SNI and Host differ.
+    fn sni_mismatch(&self) -> SniMismatch;
+}
+
+/// A socket that was accepted, and its place under the limits.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket.
+    pub socket: TcpStream,
+    /// Who is there; an IPv4-mapped address is that IPv4 address.
+    pub peer: IpAddr,
+    /// The listener's index in the configuration.
+    pub listener: usize,
+    /// None: plaintext.
+    pub tls: Option<Arc<dyn TlsSource>>,
+    /// What it gives back when its socket closes.
+    pub place: Place,
+}
+
+/// The client connections of one worker.
+#[derive(Debug)]
+pub struct Connections<V> {
+    worker: Rc<Worker>,
+    service: V,
+    cut: Cell<usize>,
+}
+
+impl<V: Service> Connections<V> {
+    /// None yet.
+    pub fn new(worker: Rc<Worker>, service: V) -> Self {
+        Self { worker, service, cut: Cell::new(0) }
+    }
+
+    /// The worker that they live on.
+    pub fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// How many were cut by a stop while a request was in progress.
+    pub fn cut(&self) -> usize {
+        self.cut.get()
+    }
+
+    /// Serves a connection in a task of its own, after its TLS handshake in another one, which keeps the state of a
+    /// handshake out of what an idle connection holds.
+    pub fn accept(self: &Rc<Self>, accepted: Accepted) {
+        let state = Arc::new(ClientState::default());
+        let Accepted { socket, peer, listener, tls, place } = accepted;
+        let io = ClientIo::new(socket, Arc::clone(&state), Some(place));
+        let new = New { peer, listener, state };
+        let connections = Rc::clone(self);
+        match tls {
+            None => self.worker.tasks.spawn(connections.serve_plain(io, new)),
+            Some(tls) => self.worker.tasks.spawn(connections.shake_hands(io, new, tls)),
+        }
+    }
+
+    async fn serve_plain(self: Rc<Self>, io: ClientIo<TcpStream>, new: New) {
+        let client = self.client(&new, None, Protocol::Http1);
+        http1::serve(&self, io, client, new.state).await;
+    }
+
+    async fn shake_hands(self: Rc<Self>, io: ClientIo<TcpStream>, new: New, tls: Arc<dyn TlsSource>) {
+        let alarm = self.worker.sweep.alarm();
+        alarm.set(self.limits(|limits| limits.tls_handshake_timeout));
+        let handshake = TlsAcceptor::from(tls.server_config()).accept(io);
+        // A handshake that fails or takes too long is no request: the connection closes.
+        let stream = tokio::select! {
+            biased;
+            handshake = handshake => handshake.ok(),
+            () = alarm.due() => None,
+        };
+        if let Some(stream) = stream {
+            let connections = Rc::clone(&self);
+            self.worker.tasks.spawn(connections.serve_tls(Box::new(stream), new, tls));
+        }
+    }
+
+    async fn serve_tls(self: Rc<Self>, stream: Box<TlsStream<ClientIo<TcpStream>>>, new: New, tls: Arc<dyn TlsSource>) {
+        let (_, session) = stream.get_ref();
+        let sni = session.server_name();
+        let is_http2 = session.alpn_protocol() == Some(b"h2");
+        let facts = ClientTls {
+            certificate_names: tls.certificate_names(sni),
+            sni: sni.and_then(|name| HostName::parse(name.as_bytes()).ok()).filter(|name| name.address().is_none()),
+            sni_mismatch: tls.sni_mismatch(),
+        };
+        drop(tls);
+        if is_http2 {
+            let client = self.client(&new, Some(facts), Protocol::Http2);
+            http2::serve(&self, stream, client, new.state).await;
+        } else {
+            let client = self.client(&new, Some(facts), Protocol::Http1);
+            http1::serve(&self, stream, client, new.state).await;
+        }
+    }
+
+    fn client(&self, new: &New, tls: Option<ClientTls>, protocol: Protocol) -> Rc<Client> {
+        if let Some(listener) = self.worker.listener_metrics(new.listener) {
+            match protocol {
+                Protocol::Http1 => listener.connections_http1.increment(self.worker.id),
+                Protocol::Http2 => listener.connections_http2.increment(self.worker.id),
+            }
+        }
+        Rc::new(Client {
+            worker: Rc::clone(&self.worker),
+            listener: new.listener,
+            peer: new.peer,
+            tls,
+            protocol,
+            closing: Cell::new(false),
+        })
+    }
+
+    fn limits<T>(&self, read: impl FnOnce(&Limits) -> T) -> T {
+        read(&self.worker.settings().limits)
+    }
+
+    fn count_cut(&self) {
+        self.cut.set(self.cut.get() + 1);
+    }
+}
+
+/// What is known of a connection before its protocol is.
+struct New {
+    peer: IpAddr,
+    listener: usize,
+    state: Arc<ClientState>,
+}
+
+fn head_limits(limits: &Limits) -> HeadLimits {
+    HeadLimits {
+        bytes: limits.request_head_bytes,
+        fields: limits.request_headers,
+        target_bytes: limits.request_target_bytes,
+    }
+}
+
+/// Counts a request that was begun and of which no service was told.
+fn count_unserved(client: &Rc<Client>, rejection: Option<Rejection>) {
+    let exchange = Exchange::begin(Rc::clone(client));
+    if let Some(rejection) = rejection {
+        exchange.reject_midway(rejection);
+    }
+}

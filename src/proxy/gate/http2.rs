@@ -1,0 +1,70 @@
+//! The rules of a request's head that hold for HTTP/2 too and that the `h2` crate does not check.
+//!
+//! Inside: one function on a request. Kept out: framing and pseudo-fields, which `h2` has checked, and the host
+//! (`target.rs`).
+
+use http::Request;
+use http::header::{CONNECTION, EXPECT};
+
+use crate::telemetry::outcome::Rejection;
+
+use super::field;
+use super::head::HeadLimits;
+
+/// Judges the head of an HTTP/2 request.
+///
+/// # Errors
+/// Too many fields or too long a target, whitespace around a value (RFC 9113 section 8.2.1), a name that spells a
+/// framing, forwarding or host field with `_`, or an expectation other than 100-continue.
+pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejection> {
+    if request.headers().len() > limits.fields {
+        return Err(Rejection::HeadTooLarge);
+    }
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.target_bytes {
+        return Err(Rejection::TargetTooLong);
+    }
+    for (name, value) in request.headers() {
+        let value = value.as_bytes();
+        if name == CONNECTION
+            || field::is_disguised(name.as_str().as_bytes())
+            || field::trim(value).len() != value.len()
+        {
+            return Err(Rejection::MalformedHead);
+        }
+    }
+    let mut expectations = request.headers().get_all(EXPECT).iter();
+    if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Rejection::ExpectationFailed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1_024, fields: 3, target_bytes: 8 };
+
+    #[test]
+    fn heads_are_judged_by_the_rules_that_hold_for_every_version() {
+        let table: [(&str, &[(&str, &str)], Result<(), Rejection>); 9] = [
+            ("https://a/", &[("x", "y")], Ok(())),
+            ("https://a/1234567", &[("expect", "100-continue")], Ok(())),
+            ("https://a/", &[("a", "1"), ("b", "2"), ("c", "3")], Ok(())),
+            ("https://a/12345678", &[], Err(Rejection::TargetTooLong)),
+            ("https://a/", &[("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")], Err(Rejection::HeadTooLarge)),
+            ("https://a/", &[("x", " y")], Err(Rejection::MalformedHead)),
+            ("https://a/", &[("x", "y\t")], Err(Rejection::MalformedHead)),
+            ("https://a/", &[("content_length", "1")], Err(Rejection::MalformedHead)),
+            ("https://a/", &[("expect", "more")], Err(Rejection::ExpectationFailed)),
+        ];
+        for (uri, fields, expected) in table {
+            let mut request = Request::builder().uri(uri);
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            assert_eq!(check(&request.body(()).expect("a request"), &LIMITS), expected, "{uri} {fields:?}");
+        }
+    }
+}
