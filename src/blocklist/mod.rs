@@ -9,9 +9,9 @@ pub mod parsed;
 pub mod format;
 pub mod index;
 
+mod source;
 pub mod guard;
 mod memory;
-mod source;
 pub mod status;
 pub mod store;
 

@@ -2,15 +2,15 @@
 //!
 //! Inside: what can be said, and one file a command. Kept out: what the program does once it runs (`app`).
 
-mod check;
-mod demo;
-mod exit;
-mod healthcheck;
 mod inputs;
-mod lookup;
+mod exit;
 mod output;
-mod packaging;
+mod check;
 mod serve;
+mod demo;
+mod healthcheck;
+mod lookup;
+mod packaging;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -6,18 +6,18 @@
 //! A text becomes a document, the document becomes `raw` values with their places (shape), and those become
 //! [`Config`] (meaning). The tables and keys are data in `sections`, which the documentation is made of.
 
+mod keys;
+mod sections;
+mod reader;
+mod limits;
+mod raw;
+mod values;
 mod check;
 mod file;
-mod keys;
-mod limits;
 mod listeners;
-mod raw;
-mod reader;
-pub mod reference;
 mod routes;
-mod sections;
 mod sources;
-mod values;
+pub mod reference;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! Certificates: files to keys, the choice by SNI, and their reload.
 
 pub mod certificate;
+pub mod resolver;
 pub mod config;
+pub mod status;
 pub mod listener;
 pub mod reload;
-pub mod resolver;
 pub mod self_signed;
-pub mod status;

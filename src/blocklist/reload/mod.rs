@@ -7,10 +7,10 @@
 //! Everything happens on one thread of its own, so that no build, no read and no freeing of a large index is ever on a
 //! worker, or keeps the admin endpoint waiting.
 
+mod state;
 mod examine;
 mod handle;
 mod pass;
-mod state;
 #[cfg(test)]
 mod tests;
 
