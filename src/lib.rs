@@ -1,6 +1,7 @@
 //! sluis: a reverse proxy that refuses hosts by decision.
 
 pub mod admin;
+pub mod app;
 pub mod blocklist;
 pub mod cli;
 pub mod config;

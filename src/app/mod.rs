@@ -16,7 +16,6 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
-use crate::blocklist::status::Trigger;
 use crate::config::Config;
 use crate::drain::{self, Phase, StopSignal};
 use crate::finding::Finding;
@@ -57,6 +56,13 @@ pub struct Bound {
     pub metrics: Option<SocketAddr>,
 }
 
+impl Bound {
+    /// The address of a listener.
+    pub fn listener(&self, name: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(found, _)| found == name).map(|(_, address)| *address)
+    }
+}
+
 /// Reads the configuration again, for SIGHUP.
 pub type Reread = Box<dyn Fn() -> Result<Config, Vec<Finding>>>;
 
@@ -79,6 +85,11 @@ pub fn run(config: Config, reread: Reread, announce: impl FnOnce(&Bound)) -> Res
 #[derive(Debug)]
 struct Signals {
     hangup: Signal,
+    stops: StopSignals,
+}
+
+#[derive(Debug)]
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -88,13 +99,14 @@ impl Signals {
         let take = |kind| signal(kind).map_err(|error| failed(format!("signals cannot be received: {error}")));
         Ok(Self {
             hangup: take(SignalKind::hangup())?,
-            terminate: take(SignalKind::terminate())?,
-            interrupt: take(SignalKind::interrupt())?,
+            stops: StopSignals { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? },
         })
     }
+}
 
+impl StopSignals {
     /// The next TERM or INT.
-    async fn stop(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -130,7 +142,7 @@ async fn control(
     loop {
         tokio::select! {
             Some(()) = signals.hangup.recv() => parts.reread(&reread).await,
-            () = signals.stop() => break,
+            () = signals.stops.next() => break,
             () = &mut resolving => {}
             () = workers.first_ended() => {
                 tracing::error!("a worker ended by itself; stopping");
@@ -139,7 +151,7 @@ async fn control(
             }
         }
     }
-    Ok(stop::stop(&stop, &mut signals, workers, parts.drain()).await)
+    Ok(stop::stop(&stop, &mut signals.stops, workers, parts.drain()).await)
 }
 
 /// Starts the admin endpoint and the metrics on the sockets that they have.
@@ -178,4 +190,3 @@ fn tell(bound: &Bound) {
 fn failed(message: impl Into<String>) -> StartError {
     StartError::Failed(vec![Finding::without_place(message)])
 }
-

@@ -15,6 +15,8 @@ use crate::drain::{self, StopSignal};
 use crate::finding::Finding;
 use crate::live::Live;
 use crate::notice::{self, Notices, Operator};
+use crate::proxy::accept_limits::{self, AcceptLimits};
+use crate::proxy::connection::CertificateSource;
 use crate::proxy::context::Shared;
 use crate::proxy::route::Routes;
 use crate::proxy::settings::Settings;
@@ -23,7 +25,6 @@ use crate::proxy::{self, DrainConfig};
 use crate::telemetry::logging::LoggingHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
-use crate::tls::listener::ListenerTls;
 use crate::tls::reload::{CertificateReloader, TlsHandle};
 
 use super::{StartError, notices};
@@ -40,7 +41,11 @@ pub(super) struct Parts {
     /// Asks for reloads of certificates; none where no listener speaks TLS.
     pub(super) tls: Option<TlsHandle>,
     /// The TLS of each listener, in the order of the configuration; none where it speaks plaintext.
-    pub(super) listener_tls: Vec<Option<ListenerTls>>,
+    pub(super) listener_tls: Vec<Option<Arc<CertificateSource>>>,
+    /// The caps on client connections.
+    pub(super) accept_limits: Arc<AcceptLimits>,
+    /// How many files the process may have open.
+    pub(super) open_files: usize,
     /// The admin endpoint.
     pub(super) admin: Arc<Admin>,
     /// Changes how the process logs.
@@ -84,13 +89,24 @@ impl Parts {
         };
         let templates = follow_templates(&shared, &config);
         let (reload, admin) = (lists.handle, Arc::new(Admin::new(setup)));
-        Ok(Self { config, shared, reload, tls, listener_tls, admin, logging, templates })
+        let open_files = open_files();
+        let accept_limits = Arc::new(AcceptLimits::new(&config.proxy.limits, open_files));
+        Ok(Self { config, shared, reload, tls, listener_tls, accept_limits, open_files, admin, logging, templates })
     }
 
     /// How a stop goes.
     pub(super) fn drain(&self) -> DrainConfig {
         self.config.proxy.drain
     }
+}
+
+/// How many files the process may have open, after asking for as many as it may.
+fn open_files() -> usize {
+    let (files, raised) = accept_limits::raise_open_files();
+    if let Err(error) = raised {
+        tracing::warn!(%error, files, "the limit of open files cannot be raised");
+    }
+    files
 }
 
 /// Everything that was built, or everything that is wrong.
@@ -161,7 +177,7 @@ pub(super) fn tls_settings(config: &Config) -> tls::reload::Settings {
     }
 }
 
-type StartedTls = (Option<TlsHandle>, Vec<Option<ListenerTls>>);
+type StartedTls = (Option<TlsHandle>, Vec<Option<Arc<CertificateSource>>>);
 
 fn start_tls(config: &Config) -> Result<StartedTls, Vec<Finding>> {
     let settings = tls_settings(config);
@@ -171,7 +187,10 @@ fn start_tls(config: &Config) -> Result<StartedTls, Vec<Finding>> {
     let started = CertificateReloader::start(settings)?;
     drain::spawn_control(started.reloader.run());
     let mut served = started.listeners.into_iter();
-    let by_listener = config.proxy.listeners.iter().map(|l| l.tls.as_ref().and_then(|_| served.next()));
+    let by_listener = config.proxy.listeners.iter().map(|listener| {
+        let sni_mismatch = Live::new(listener.tls.as_ref()?.sni_mismatch);
+        served.next().map(|certificates| Arc::new(CertificateSource { certificates, sni_mismatch }))
+    });
     Ok((Some(started.handle), by_listener.collect()))
 }
 

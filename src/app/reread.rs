@@ -47,6 +47,12 @@ impl Parts {
         for upstream in &settings.upstreams {
             upstream.retire_other_servers();
         }
+        self.accept_limits.configure(&config.proxy.limits, self.open_files);
+        for (tls, listener) in self.listener_tls.iter().zip(&config.proxy.listeners) {
+            if let (Some(source), Some(tls)) = (tls, &listener.tls) {
+                source.sni_mismatch.publish(tls.sni_mismatch);
+            }
+        }
         self.shared.settings.publish(settings);
         self.shared.notices.publish(notices);
         self.templates.abort();

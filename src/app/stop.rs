@@ -8,7 +8,7 @@ use crate::drain::{Phase, StopSignal};
 use crate::proxy::DrainConfig;
 
 use super::workers::Workers;
-use super::{Ending, Signals};
+use super::{Ending, StopSignals};
 
 /// Exit status of a process that is told to stop a second time.
 const CUT_STATUS: i32 = 3;
@@ -16,14 +16,14 @@ const CUT_STATUS: i32 = 3;
 /// Stops; a second signal ends the process at once.
 pub(super) async fn stop(
     stop: &Arc<StopSignal>,
-    signals: &mut Signals,
+    signals: &mut StopSignals,
     workers: Workers,
     config: DrainConfig,
 ) -> Ending {
     tracing::info!(delay = ?config.delay, timeout = ?config.timeout, "stopping");
     tokio::select! {
         ending = in_order(stop, workers, config) => ending,
-        () = signals.stop() => {
+        () = signals.next() => {
             tracing::warn!("told to stop a second time; what was begun is cut");
             std::process::exit(CUT_STATUS)
         }

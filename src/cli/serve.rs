@@ -1,28 +1,13 @@
 //! `sluis serve`: run.
 //!
-//! Inside: from the configuration file to the running program. Kept out: running it (`app`).
+//! Inside: from the configuration file to the exit status. Kept out: running (`app`).
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::output::complain;
+use super::output::{complain, paragraphs};
 use super::{Exit, load};
-use crate::config::Config;
-
-/// Where the program accepts, known once it does: an address with port 0 has its real one here.
-#[derive(Debug, Clone)]
-pub(super) struct Bound {
-    /// By name.
-    pub(super) listeners: Vec<(String, SocketAddr)>,
-    pub(super) admin: SocketAddr,
-}
-
-impl Bound {
-    /// The address of a listener.
-    pub(super) fn listener(&self, name: &str) -> Option<SocketAddr> {
-        self.listeners.iter().find(|(found, _)| found == name).map(|(_, address)| *address)
-    }
-}
+use crate::app::{self, Bound, Ending, StartError};
+use crate::config::{self, Config};
 
 /// Runs with a configuration file until the program is stopped.
 pub(super) fn run(file: &Path) -> Exit {
@@ -33,16 +18,21 @@ pub(super) fn run(file: &Path) -> Exit {
 }
 
 /// Runs with a configuration; `file` is read again at SIGHUP; `announce` is called once everything accepts.
-///
-/// The one place where the command line meets the composition root.
 pub(super) fn start(config: Config, file: &Path, announce: impl FnOnce(&Bound)) -> Exit {
-    let listeners = config.proxy.listeners.iter().map(|listener| (listener.name.clone(), listener.address)).collect();
-    let bound = Bound { listeners, admin: config.admin.address };
-    drop(announce);
-    complain(&format!(
-        "error: {}: this build has no composition root to serve {} listeners with\n",
-        file.display(),
-        bound.listeners.len()
-    ));
-    Exit::Failed
+    let file: PathBuf = file.to_owned();
+    // The pseudonym that was made at the start stays for the life of the process.
+    let random = fastrand::u64(..);
+    let reread = Box::new(move || config::load(&file, random));
+    match app::run(config, reread, announce) {
+        Ok(Ending::Finished) => Exit::Done,
+        Ok(Ending::Cut) => Exit::Unfinished,
+        Err(StartError::BadInput(findings)) => {
+            complain(&paragraphs(&findings));
+            Exit::BadInput
+        }
+        Err(StartError::Failed(findings)) => {
+            complain(&paragraphs(&findings));
+            Exit::Failed
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub mod exchange;
 pub mod accept_limits;
 pub mod client_io;
 pub mod connection;
+pub mod listener;
+pub mod worker;
 pub mod target;
 pub mod headers;
 pub mod upstream_body;

@@ -18,6 +18,7 @@ use crate::telemetry::outcome::{Outcome, Rejection};
 
 use super::SniMismatch;
 use super::body::ResponseBody;
+use super::connection::Service;
 use super::context::{Client, ClientTls};
 use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
 use super::exchange::Exchange;
@@ -32,6 +33,24 @@ use super::upstream_body::UpstreamBody;
 #[derive(Debug, thiserror::Error)]
 #[error("the client left")]
 pub struct Gone;
+
+/// What every connection hands its requests to.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge;
+
+impl Service for Edge {
+    type Body = ResponseBody;
+    type Error = Gone;
+
+    fn serve(
+        &self,
+        client: &Rc<Client>,
+        head: Result<(), Rejection>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Gone>> {
+        serve(client, head, request)
+    }
+}
 
 /// What answers a request, and how the request ends when the answer is out.
 struct Reply {
@@ -48,7 +67,7 @@ enum Content {
 ///
 /// # Errors
 /// [`Gone`] where the client left before there was an answer.
-pub async fn serve(
+async fn serve(
     client: &Rc<Client>,
     head: Result<(), Rejection>,
     request: Request<Incoming>,
@@ -72,7 +91,7 @@ async fn answer(
     mut parts: Parts,
     body: Incoming,
 ) -> Result<Reply, Fault> {
-    let target = target::target(&parts, client, &settings.limits)?;
+    let target = target::target(&parts, client)?;
     if let Some(notice) = judge::notice(client, &target.host, &parts.headers) {
         return Ok(Reply { response: notice.map(Content::Own), outcome: Outcome::Blocked });
     }

@@ -11,7 +11,6 @@ use http::{Method, Version};
 use crate::host::{Authority, HostName};
 use crate::telemetry::outcome::Rejection;
 
-use super::Limits;
 use super::context::Client;
 
 /// What a request asks for.
@@ -38,12 +37,9 @@ pub enum Resource {
 ///
 /// # Errors
 /// The reason that the request is refused for, before anything is looked up.
-pub fn target(parts: &Parts, client: &Client, limits: &Limits) -> Result<Target, Rejection> {
+pub fn target(parts: &Parts, client: &Client) -> Result<Target, Rejection> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::MethodNotAllowed);
-    }
-    if parts.version == Version::HTTP_2 {
-        check_http2_fields(parts, limits)?;
     }
     if let Some(scheme) = parts.uri.scheme_str()
         && !scheme.eq_ignore_ascii_case(client.scheme())
@@ -52,23 +48,6 @@ pub fn target(parts: &Parts, client: &Client, limits: &Limits) -> Result<Target,
     }
     let (host, port) = host_and_port(parts, client.default_port())?;
     Ok(Target { host, port, resource: resource(parts)? })
-}
-
-/// What the head gate checks for HTTP/1 and h2 leaves to us: sizes, and spaces around values, which become part of the
-/// next protocol's syntax when they are passed on (RFC 9113 section 8.2.1).
-fn check_http2_fields(parts: &Parts, limits: &Limits) -> Result<(), Rejection> {
-    if parts.headers.len() > limits.request_headers {
-        return Err(Rejection::HeadTooLarge);
-    }
-    if parts.uri.path_and_query().is_some_and(|path| path.as_str().len() > limits.request_target_bytes) {
-        return Err(Rejection::TargetTooLong);
-    }
-    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let spaced = |value: &[u8]| is_space(value.first()) || is_space(value.last());
-    if parts.headers.values().any(|value| spaced(value.as_bytes())) {
-        return Err(Rejection::MalformedHead);
-    }
-    Ok(())
 }
 
 /// The one host that the request target and the Host field name. Both must be the same where both are there: RFC 9112

@@ -18,8 +18,8 @@ use jiff::tz::TimeZone;
 use self::folder::{Folder, Settings};
 use self::instructions::Facts;
 use super::output::{complain, print};
-use super::serve::Bound;
 use super::{Exit, inputs, load, serve};
+use crate::app::Bound;
 
 /// `sluis demo`.
 #[derive(Debug, Args)]

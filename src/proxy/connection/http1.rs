@@ -31,7 +31,7 @@ use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
 use super::progress::WriteWatch;
-use super::{Connections, Service, count_unserved, head_limits};
+use super::{Connections, Service, count_unserved, due_or_cut, head_limits};
 
 /// How long a client that has ended its side is answered without anything going out to it, before it is taken as gone.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ where
                 count_unserved(&client, Some(Rejection::MalformedHead));
             }
             if let Some(gate) = take_back(gate, upgrade.take()).await {
-                close(gate, &state, &driver.alarm).await;
+                close(gate, &client, &state, &driver.alarm).await;
             }
         }
     }
@@ -341,7 +341,10 @@ impl Driver {
 }
 
 /// Closes a connection so that the client gets what was sent, and not a reset because of what it is still sending.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut gate: Gate<S>, state: &ClientState, alarm: &Alarm) {
+async fn close<S>(mut gate: Gate<S>, client: &Client, state: &ClientState, alarm: &Alarm)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let is_sending = gate.is_mid_request() || state.refused.get() || state.requests.get() > 0;
     if state.failed.get() || state.gone.get() {
         return;
@@ -362,6 +365,6 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut gate: Gate<S>, state: &Cli
     };
     tokio::select! {
         () = linger => {}
-        () = alarm.due() => {}
+        () = due_or_cut(alarm, &client.worker) => {}
     }
 }

@@ -77,7 +77,7 @@ where
 
 /// Runs hyper's tasks on the worker.
 #[derive(Clone)]
-struct OnWorker(LocalTasks);
+pub(super) struct OnWorker(pub(super) LocalTasks);
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for OnWorker {
     fn execute(&self, task: F) {

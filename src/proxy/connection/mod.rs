@@ -10,10 +10,11 @@ pub mod http2;
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,8 +25,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::drain::Phase;
 use crate::host::HostName;
+use crate::live::Live;
 use crate::telemetry::outcome::Rejection;
+use crate::tls;
 
 use super::SniMismatch;
 use super::accept_limits::Place;
@@ -35,6 +39,7 @@ use super::exchange::Exchange;
 use super::gate::head::HeadLimits;
 use super::gate::state::ClientState;
 use super::limits::Limits;
+use super::sweep::Alarm;
 
 /// What answers requests.
 pub trait Service: Clone + 'static {
@@ -57,11 +62,34 @@ pub trait TlsSource: fmt::Debug + Send + Sync {
     /// What the next handshake goes by. ALPN offers `h2` and `http/1.1`.
     fn server_config(&self) -> Arc<ServerConfig>;
 
-    /// The names of the certificate that a client with this SNI was served.
-    fn certificate_names(&self, sni: Option<&str>) -> Arc<[Box<str>]>;
+    /// The names of the certificate that a client with this SNI was served; asked for when its handshake is done.
+    fn certificate_names(&self, sni: Option<&HostName>) -> Arc<[Box<str>]>;
 
     /// What happens when SNI and Host differ.
     fn sni_mismatch(&self) -> SniMismatch;
+}
+
+/// The certificates of a listener, and what it does when SNI and Host differ.
+#[derive(Debug)]
+pub struct CertificateSource {
+    /// The certificates.
+    pub certificates: tls::listener::ListenerTls,
+    /// What happens when SNI and Host differ; a reload may change it.
+    pub sni_mismatch: Live<SniMismatch>,
+}
+
+impl TlsSource for CertificateSource {
+    fn server_config(&self) -> Arc<ServerConfig> {
+        self.certificates.server_config()
+    }
+
+    fn certificate_names(&self, sni: Option<&HostName>) -> Arc<[Box<str>]> {
+        self.certificates.served_for(sni).map_or_else(Arc::default, |served| Arc::clone(&served.names))
+    }
+
+    fn sni_mismatch(&self) -> SniMismatch {
+        *self.sni_mismatch.load().value
+    }
 }
 
 /// A socket that was accepted, and its place under the limits.
@@ -130,7 +158,7 @@ impl<V: Service> Connections<V> {
         let stream = tokio::select! {
             biased;
             handshake = handshake => handshake.ok(),
-            () = alarm.due() => None,
+            () = due_or_cut(&alarm, &self.worker) => None,
         };
         if let Some(stream) = stream {
             let connections = Rc::clone(&self);
@@ -140,13 +168,11 @@ impl<V: Service> Connections<V> {
 
     async fn serve_tls(self: Rc<Self>, stream: Box<TlsStream<ClientIo<TcpStream>>>, new: New, tls: Arc<dyn TlsSource>) {
         let (_, session) = stream.get_ref();
-        let sni = session.server_name();
+        let sni = session.server_name().and_then(|name| HostName::parse(name.as_bytes()).ok());
+        let sni = sni.filter(|name| name.address().is_none());
         let is_http2 = session.alpn_protocol() == Some(b"h2");
-        let facts = ClientTls {
-            certificate_names: tls.certificate_names(sni),
-            sni: sni.and_then(|name| HostName::parse(name.as_bytes()).ok()).filter(|name| name.address().is_none()),
-            sni_mismatch: tls.sni_mismatch(),
-        };
+        let certificate_names = tls.certificate_names(sni.as_ref());
+        let facts = ClientTls { sni, sni_mismatch: tls.sni_mismatch(), certificate_names };
         drop(tls);
         if is_http2 {
             let client = self.client(&new, Some(facts), Protocol::Http2);
@@ -190,6 +216,11 @@ struct New {
     state: Arc<ClientState>,
 }
 
+/// Completes when the alarm is due, or when the stop does not wait any longer.
+async fn due_or_cut(alarm: &Alarm, worker: &Worker) {
+    poll_fn(|cx| if worker.phase.get() == Phase::Cut { Poll::Ready(()) } else { alarm.poll_due(cx) }).await;
+}
+
 fn head_limits(limits: &Limits) -> HeadLimits {
     HeadLimits {
         bytes: limits.request_head_bytes,
@@ -205,3 +236,6 @@ fn count_unserved(client: &Rc<Client>, rejection: Option<Rejection>) {
         exchange.reject_midway(rejection);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,595 @@
+//! Client connections from their bytes to what the service saw, and back.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+
+use super::*;
+use crate::blocklist;
+use crate::drain::LocalTasks;
+use crate::notice::{self, Notices};
+use crate::proxy::context::Shared;
+use crate::proxy::error::rejection;
+use crate::proxy::gate::is_broken_framing;
+use crate::proxy::route::Routes;
+use crate::proxy::settings::Settings;
+use crate::proxy::sweep::Sweep;
+use crate::proxy::upstream::Pools;
+use crate::telemetry::counter::WorkerId;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::outcome::{CodeClass, Outcome};
+
+/// What the service saw of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    head: Result<(), Rejection>,
+    line: String,
+    accept: Option<HeaderValue>,
+    body: Result<Bytes, &'static str>,
+}
+
+/// A service that writes down what it sees; the path says what it answers.
+#[derive(Debug, Clone, Default)]
+struct Recorder {
+    seen: Rc<RefCell<Vec<Seen>>>,
+    tunnelled: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Service for Recorder {
+    type Body = Full<Bytes>;
+    type Error = Infallible;
+
+    async fn serve(
+        &self,
+        client: &Rc<Client>,
+        head: Result<(), Rejection>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let exchange = Exchange::begin(Rc::clone(client));
+        let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        if let Some(wait) = path.strip_prefix("/wait/") {
+            tokio::time::sleep(Duration::from_millis(wait.parse().expect("milliseconds"))).await;
+        }
+        let unread = path == "/unread";
+        let body = if unread { Ok(Bytes::new()) } else { collect(body).await };
+        let broken = body == Err("broken");
+        let line = format!("{} {}", parts.method, parts.uri);
+        self.seen.borrow_mut().push(Seen { head, line, accept: parts.headers.get(ACCEPT).cloned(), body });
+        let mut response = Response::new(Full::from(match path.as_str() {
+            "/large" => Bytes::from(vec![b'l'; 1_024 * 1_024]),
+            _ => Bytes::from(path.clone()),
+        }));
+        if let Err(reason) = head {
+            *response.status_mut() = rejection(reason).status;
+        }
+        if broken {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+        }
+        if client.closing.get() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if path == "/tunnel" {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.body_mut() = Full::default();
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            client.worker.tasks.spawn(echo(upgrade.expect("asked for"), Rc::clone(&self.tunnelled)));
+        }
+        exchange.expect(Outcome::Forwarded, response.status());
+        exchange.complete();
+        Ok(response)
+    }
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, &'static str> {
+    let body = body.collect().await.map_err(|error| if is_broken_framing(&error) { "broken" } else { "left" })?;
+    Ok(body.to_bytes())
+}
+
+async fn echo(upgrade: hyper::upgrade::OnUpgrade, tunnelled: Rc<RefCell<Vec<u8>>>) {
+    let mut stream = TokioIo::new(upgrade.await.expect("upgraded"));
+    let mut bytes = [0; 64];
+    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+        tunnelled.borrow_mut().extend_from_slice(&bytes[..read]);
+        stream.write_all(&bytes[..read]).await.expect("written");
+    }
+}
+
+/// One worker with its connections, on paused time.
+struct Edge {
+    connections: Rc<Connections<Recorder>>,
+    _blocklist: blocklist::reload::Started,
+}
+
+fn shared(limits: Limits) -> (Arc<Shared>, blocklist::reload::Started) {
+    let lists = blocklist::config::Config {
+        settle: Duration::from_secs(3_600),
+        poll: Duration::from_secs(3_600),
+        never_block: Vec::new(),
+        max_shrink_percent: 50,
+        max_error_percent: 1,
+        sources: Vec::new(),
+        state_directory: None,
+        has_operator_url: true,
+    };
+    let started = blocklist::reload::start(lists, 1).expect("an empty blocklist");
+    let notices =
+        notice::Config { server_name: "edge".to_owned(), operator: notice::Operator::default(), templates: None };
+    let settings = Settings {
+        server_name: "edge".to_owned(),
+        trusted_proxies: Vec::new(),
+        limits,
+        routes: Routes::new(&[]),
+        upstreams: Vec::new(),
+    };
+    let shared = Shared {
+        settings: Live::new(settings),
+        blocklist: started.blocklist.clone(),
+        notices: Live::new(Notices::load(&notices).expect("built in")),
+        metrics: Arc::new(Metrics::new(1, ["http".to_owned()])),
+    };
+    (Arc::new(shared), started)
+}
+
+fn on_edge<T: AsyncFnOnce(&Edge)>(limits: Limits, test: T) {
+    let (shared, blocklist) = shared(limits);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).build_local(Default::default()).expect("a runtime");
+    runtime.block_on(async {
+        let (sweep, tasks) = (Sweep::default(), LocalTasks::default());
+        let worker = Worker {
+            id: WorkerId(0),
+            shared,
+            pools: Pools::new(WorkerId(0), sweep.clone(), tasks.clone()),
+            sweep: sweep.clone(),
+            tasks: tasks.clone(),
+            phase: Cell::new(Phase::Running),
+        };
+        let background = LocalTasks::default();
+        background.spawn(sweep.run());
+        let connections = Rc::new(Connections::new(Rc::new(worker), Recorder::default()));
+        test(&Edge { connections, _blocklist: blocklist }).await;
+    });
+}
+
+impl Edge {
+    /// A client's end of a new HTTP/1 connection.
+    fn http1(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 * 1_024);
+        let connections = Rc::clone(&self.connections);
+        self.connections.worker.tasks.spawn(async move {
+            let new = New::local();
+            let io = ClientIo::new(ours, Arc::clone(&new.state), None);
+            let client = connections.client(&new, None, Protocol::Http1);
+            http1::serve(&connections, io, client, new.state).await;
+        });
+        theirs
+    }
+
+    /// What comes back, to the end, for bytes that are sent at once.
+    async fn exchange(&self, bytes: &[u8]) -> String {
+        let mut client = self.http1();
+        client.write_all(bytes).await.expect("sent");
+        read_all(&mut client).await
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.connections.service.seen.borrow().clone()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.seen().into_iter().map(|seen| seen.line).collect()
+    }
+
+    fn advance(&self, phase: Phase) {
+        self.connections.worker.phase.set(phase);
+        self.connections.worker.sweep.wake_all();
+    }
+
+    fn aborted(&self) -> u64 {
+        let listener = &self.connections.worker.metrics().listeners()[0];
+        listener.requests(Outcome::Aborted, CodeClass::None).expect("a counter").sum()
+    }
+
+    async fn idle(&self) {
+        self.connections.worker.tasks.idle().await;
+    }
+}
+
+impl New {
+    fn local() -> Self {
+        Self { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), listener: 0, state: Arc::default() }
+    }
+}
+
+async fn read_all(client: &mut DuplexStream) -> String {
+    let mut bytes = Vec::new();
+    client.read_to_end(&mut bytes).await.expect("read");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn read_until(client: &mut DuplexStream, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        bytes.push(client.read_u8().await.expect("more"));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn statuses(answers: &str) -> Vec<&str> {
+    answers.split("HTTP/1.").skip(1).filter_map(|answer| answer.get(2..5)).collect()
+}
+
+#[test]
+fn pipelined_requests_are_seen_whole_and_answered_in_order() {
+    on_edge(Limits::default(), async |edge| {
+        let answers = edge
+            .exchange(
+                b"\r\nPOST /wait/100 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
+                  POST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\ndef\r\n0\r\nT: 1\r\n\r\n\
+                  GET /3 HTTP/1.1\r\nHost: a\r\n\r\n\
+                  GET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /5 HTTP/1.1\r\nHost: a\r\n\r\n",
+            )
+            .await;
+        assert_eq!(statuses(&answers), ["200"; 4], "{answers}");
+        let bodies: Vec<_> = edge.seen().into_iter().map(|seen| (seen.head, seen.line, seen.body)).collect();
+        let expected = [("POST /wait/100", "abc"), ("POST /2", "def"), ("GET /3", ""), ("GET /4", "")];
+        assert_eq!(bodies, expected.map(|(line, body)| (Ok(()), line.to_owned(), Ok(Bytes::from(body)))));
+    });
+}
+
+#[test]
+fn what_is_refused_is_answered_behind_what_came_before_it_and_nothing_after_it_is_read() {
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(8_192));
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(33_000));
+    let table: [(&str, Rejection, &str); 9] = [
+        ("GET / HTTP/1.1\nHost: a\n\n", Rejection::MalformedHead, "400"),
+        ("GET / HTTP/1.1\r\n\r\n", Rejection::HostMissing, "400"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", Rejection::MalformedFraming, "400"),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", Rejection::MethodNotAllowed, "405"),
+        (&long, Rejection::TargetTooLong, "414"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", Rejection::ExpectationFailed, "417"),
+        (&large, Rejection::HeadTooLarge, "431"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", Rejection::CodingNotImplemented, "501"),
+        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", Rejection::VersionNotSupported, "505"),
+    ];
+    for (bytes, reason, status) in table {
+        on_edge(Limits::default(), async |edge| {
+            let sent = format!("GET /first HTTP/1.1\r\nHost: a\r\n\r\n{bytes}GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
+            let answers = edge.exchange(sent.as_bytes()).await;
+            assert_eq!(statuses(&answers), ["200", status], "{answers}");
+            assert!(answers.contains("connection: close"), "{answers}");
+            let heads: Vec<_> = edge.seen().into_iter().map(|seen| seen.head).collect();
+            assert_eq!(heads, [Ok(()), Err(reason)], "{bytes:.40}");
+        });
+    }
+}
+
+#[test]
+fn the_answer_to_a_refusal_follows_the_method_and_accept_of_the_request() {
+    on_edge(Limits::default(), async |edge| {
+        let answer = edge.exchange(b"HEAD / HTTP/1.1\r\nAccept: text/plain\r\nbad line\r\n").await;
+        assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+        let accept = Some(HeaderValue::from_static("text/plain"));
+        let head = Err(Rejection::MalformedHead);
+        assert_eq!(edge.seen(), [Seen { head, line: "HEAD /".to_owned(), accept, body: Ok(Bytes::new()) }]);
+    });
+}
+
+#[test]
+fn a_large_head_that_comes_byte_by_byte_is_let_through() {
+    on_edge(Limits::default(), async |edge| {
+        let head = format!("GET /x HTTP/1.1\r\nHost: a\r\nX: {}\r\nConnection: close\r\n\r\n", "a".repeat(30_000));
+        let mut client = edge.http1();
+        for part in head.as_bytes().chunks(37) {
+            client.write_all(part).await.expect("sent");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(statuses(&read_all(&mut client).await), ["200"]);
+        assert_eq!(edge.lines(), ["GET /x"]);
+    });
+}
+
+#[test]
+fn a_body_whose_framing_breaks_is_a_fault_of_the_client_and_closes_the_connection() {
+    on_edge(Limits::default(), async |edge| {
+        let answers = edge
+            .exchange(
+                b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\naXX\
+                  GET /after HTTP/1.1\r\nHost: a\r\n\r\n",
+            )
+            .await;
+        assert_eq!(statuses(&answers), ["400"], "{answers}");
+        let seen = edge.seen();
+        assert_eq!((seen.len(), &seen[0].body), (1, &Err("broken")));
+    });
+}
+
+#[test]
+fn a_body_that_ends_too_early_is_a_client_that_left() {
+    on_edge(Limits::default(), async |edge| {
+        let mut client = edge.http1();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc").await.expect("sent");
+        client.shutdown().await.expect("ended");
+        read_all(&mut client).await;
+        assert!(edge.seen().iter().all(|seen| seen.body == Err("left")));
+    });
+}
+
+#[test]
+fn the_rest_of_a_body_that_nobody_reads_is_no_request() {
+    on_edge(Limits::default(), async |edge| {
+        let mut client = edge.http1();
+        let body = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n".repeat(6_000);
+        let head = format!("POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let (answers, _) = tokio::join!(
+            async {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).await.expect("read");
+                String::from_utf8_lossy(&bytes).into_owned()
+            },
+            async {
+                writer.write_all(head.as_bytes()).await?;
+                writer.write_all(&body).await
+            }
+        );
+        assert_eq!(statuses(&answers), ["200"], "the answer, and no reset");
+        assert_eq!(edge.lines(), ["POST /unread"]);
+        client = reader.unsplit(writer);
+        drop(client);
+    });
+}
+
+#[test]
+fn a_head_that_does_not_come_in_time_is_408_and_a_connection_without_a_byte_closes_in_silence() {
+    for (sent, expected, at_least) in [
+        ("GET / HT", vec!["408"], 10),
+        ("GET / HTTP/1.1\r\nHost: a\r\nAccept: a/b\r\n", vec!["408"], 10),
+        ("", vec![], 10),
+        ("\r\n", vec![], 10),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", vec!["200"], 60),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET", vec!["200", "408"], 10),
+    ] {
+        on_edge(Limits::default(), async |edge| {
+            let began = Instant::now();
+            let answers = edge.exchange(sent.as_bytes()).await;
+            assert_eq!(statuses(&answers), expected, "{sent:?}");
+            let took = began.elapsed();
+            let range = Duration::from_secs(at_least)..Duration::from_secs(at_least + 2);
+            assert!(range.contains(&took), "{sent:?} took {took:?}");
+        });
+    }
+}
+
+#[test]
+fn a_head_that_breaks_off_is_a_request_that_was_aborted() {
+    on_edge(Limits::default(), async |edge| {
+        let mut client = edge.http1();
+        client.write_all(b"GET / HTTP/1.1\r\nHo").await.expect("sent");
+        drop(client);
+        drop(edge.http1());
+        edge.idle().await;
+        assert_eq!((edge.aborted(), edge.seen().len()), (1, 0));
+    });
+}
+
+#[test]
+fn a_client_that_half_closes_is_answered_if_it_does_not_take_long() {
+    for (wait, expected, aborted) in [(0, vec!["200"], 0), (800, vec!["200"], 0), (5_000, vec![], 1)] {
+        on_edge(Limits::default(), async |edge| {
+            let mut client = edge.http1();
+            let request = format!("GET /wait/{wait} HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.write_all(request.as_bytes()).await.expect("sent");
+            client.shutdown().await.expect("ended");
+            let began = Instant::now();
+            assert_eq!(statuses(&read_all(&mut client).await), expected, "{wait}");
+            assert!(began.elapsed() < Duration::from_secs(3));
+            edge.idle().await;
+            assert_eq!(edge.aborted(), aborted, "{wait}");
+        });
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_and_one_that_reads_slowly_is_not() {
+    on_edge(Limits::default(), async |edge| {
+        let request = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut client = edge.http1();
+        client.write_all(request).await.expect("sent");
+        let began = Instant::now();
+        edge.idle().await;
+        assert!((Duration::from_secs(30)..Duration::from_secs(32)).contains(&began.elapsed()));
+        drop(client);
+
+        let mut client = edge.http1();
+        client.write_all(request).await.expect("sent");
+        let mut bytes = vec![0; 64 * 1_024];
+        for _ in 0..16 {
+            client.read_exact(&mut bytes).await.expect("not cut");
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+    });
+}
+
+#[test]
+fn after_a_101_all_bytes_are_the_tunnels_and_without_one_they_are_the_next_request() {
+    on_edge(Limits::default(), async |edge| {
+        let upgrade = "Host: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        let mut client = edge.http1();
+        let early = format!("GET /tunnel HTTP/1.1\r\n{upgrade}GET /early HTTP/1.1\r\n");
+        client.write_all(early.as_bytes()).await.expect("sent");
+        let head = read_until(&mut client, "\r\n\r\n").await;
+        assert_eq!(statuses(&head), ["101"]);
+        client.write_all(b"\0raw\n").await.expect("sent");
+        assert_eq!(read_until(&mut client, "\0raw\n").await, "GET /early HTTP/1.1\r\n\0raw\n");
+        assert_eq!(edge.lines(), ["GET /tunnel"]);
+        drop(client);
+
+        let refused =
+            format!("GET /no HTTP/1.1\r\n{upgrade}GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answers = edge.exchange(refused.as_bytes()).await;
+        assert_eq!(statuses(&answers), ["200", "200"], "{answers}");
+        assert_eq!(edge.lines(), ["GET /tunnel", "GET /no", "GET /next"]);
+    });
+}
+
+#[test]
+fn the_last_request_of_a_connection_is_told_so() {
+    let limits = Limits { requests_per_connection: 2, ..Limits::default() };
+    on_edge(limits, async |edge| {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3);
+        let answers = edge.exchange(&request).await;
+        assert_eq!(statuses(&answers), ["200", "200"]);
+        assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+    });
+    let limits = Limits { connection_age: Duration::from_secs(5), ..Limits::default() };
+    on_edge(limits, async |edge| {
+        let mut client = edge.http1();
+        client.write_all(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        assert!(!read_until(&mut client, "/1").await.contains("close"));
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        client.write_all(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        assert!(read_all(&mut client).await.contains("close"));
+    });
+}
+
+#[test]
+fn a_drain_closes_what_is_idle_and_answers_what_has_begun() {
+    on_edge(Limits::default(), async |edge| {
+        let (mut idle, mut busy, mut begun, mut fresh) = (edge.http1(), edge.http1(), edge.http1(), edge.http1());
+        idle.write_all(b"GET /0 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        read_until(&mut idle, "/0").await;
+        busy.write_all(b"GET /wait/2000 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        begun.write_all(b"GET /begun HT").await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        edge.advance(Phase::Draining);
+        let began = Instant::now();
+        assert_eq!(read_all(&mut idle).await, "");
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        fresh.write_all(b"GET /fresh HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        begun.write_all(b"TP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        for client in [&mut fresh, &mut begun, &mut busy] {
+            let answer = read_all(client).await;
+            assert_eq!(statuses(&answer), ["200"]);
+            assert!(answer.contains("connection: close"), "{answer}");
+        }
+        edge.idle().await;
+        assert_eq!(edge.connections.cut(), 0);
+    });
+}
+
+#[test]
+fn a_cut_ends_everything_and_counts_what_was_in_progress() {
+    on_edge(Limits::default(), async |edge| {
+        let (mut idle, mut busy) = (edge.http1(), edge.http1());
+        busy.write_all(b"GET /wait/60000 HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        edge.advance(Phase::Cut);
+        assert_eq!((read_all(&mut idle).await, read_all(&mut busy).await), (String::new(), String::new()));
+        edge.idle().await;
+        assert_eq!((edge.connections.cut(), edge.aborted()), (1, 1));
+    });
+}
+
+type Http2Client = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+impl Edge {
+    /// A client of a new HTTP/2 connection, and the task that drives it, whose end is that of the connection.
+    async fn http2(&self) -> (Http2Client, LocalTasks) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1_024);
+        let connections = Rc::clone(&self.connections);
+        self.connections.worker.tasks.spawn(async move {
+            let new = New::local();
+            let io = ClientIo::new(ours, Arc::clone(&new.state), None);
+            let client = connections.client(&new, None, Protocol::Http2);
+            http2::serve(&connections, io, client, new.state).await;
+        });
+        let tasks = LocalTasks::default();
+        let handshake = hyper::client::conn::http2::handshake(http2::OnWorker(tasks.clone()), TokioIo::new(theirs));
+        let (sender, connection) = handshake.await.expect("a handshake");
+        tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        (sender, tasks)
+    }
+}
+
+async fn status(client: &mut Http2Client, request: http::request::Builder) -> Option<StatusCode> {
+    let request = request.body(Full::default()).expect("a request");
+    client.send_request(request).await.ok().map(|response| response.status())
+}
+
+#[test]
+fn http2_requests_are_judged_by_the_same_rules() {
+    on_edge(Limits { request_headers: 5, ..Limits::default() }, async |edge| {
+        let (mut client, _tasks) = edge.http2().await;
+        let get = |path: &str| Request::builder().method(Method::GET).uri(format!("https://a{path}"));
+        assert_eq!(status(&mut client, get("/1")).await, Some(StatusCode::OK));
+        let disguised = get("/2").header("content_length", "1");
+        assert_eq!(status(&mut client, disguised).await, Some(StatusCode::BAD_REQUEST));
+        let many = (0..6).fold(get("/3"), |request, _| request.header("x", "1"));
+        assert_eq!(status(&mut client, many).await, Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        assert_eq!(edge.seen().len(), 3);
+    });
+}
+
+#[test]
+fn http2_is_told_to_leave_when_idle_too_long_at_its_last_request_and_by_a_drain() {
+    on_edge(Limits::default(), async |edge| {
+        let (client, tasks) = edge.http2().await;
+        let began = Instant::now();
+        tasks.idle().await;
+        assert!((10..12).contains(&began.elapsed().as_secs()), "no request: {:?}", began.elapsed());
+        drop(client);
+
+        let (mut client, tasks) = edge.http2().await;
+        assert!(status(&mut client, Request::builder().uri("https://a/")).await.is_some());
+        let began = Instant::now();
+        tasks.idle().await;
+        assert!((60..62).contains(&began.elapsed().as_secs()), "idle: {:?}", began.elapsed());
+
+        let (mut client, tasks) = edge.http2().await;
+        let slow = Request::builder().uri("https://a/wait/3000");
+        let (answer, ()) = tokio::join!(status(&mut client, slow), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            edge.advance(Phase::Draining);
+        });
+        assert_eq!(answer, Some(StatusCode::OK));
+        tasks.idle().await;
+        edge.idle().await;
+        assert_eq!(edge.connections.cut(), 0);
+    });
+    on_edge(Limits { requests_per_connection: 1, ..Limits::default() }, async |edge| {
+        let (mut client, tasks) = edge.http2().await;
+        assert!(status(&mut client, Request::builder().uri("https://a/")).await.is_some());
+        let began = Instant::now();
+        tasks.idle().await;
+        assert!(began.elapsed() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn an_http2_client_that_opens_no_window_is_cut() {
+    on_edge(Limits::default(), async |edge| {
+        let (mut client, _tasks) = edge.http2().await;
+        let request = Request::builder().uri("https://a/large").body(Full::default()).expect("a request");
+        let response: Response<Incoming> = client.send_request(request).await.expect("a head");
+        let began = Instant::now();
+        edge.idle().await;
+        let took = began.elapsed().as_secs();
+        // Its frame of 1 MiB has 65 paces; an idle connection would have gone after 60 s.
+        assert!(took >= 60, "{took} s");
+        drop(response);
+    });
+}
