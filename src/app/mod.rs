@@ -7,8 +7,8 @@ mod addresses;
 mod notices;
 mod parts;
 mod reread;
-mod stop;
 mod workers;
+mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

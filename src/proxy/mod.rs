@@ -34,6 +34,8 @@ pub mod judge;
 pub mod forward;
 pub mod body;
 pub mod service;
+#[cfg(test)]
+mod upstream_tests;
 
 pub use limits::Limits;
 

@@ -21,9 +21,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use crate::blocklist;
 use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
 use crate::live::Live;
+use crate::notice::{self, Notices};
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ConnectResult, Metrics};
 use crate::telemetry::outcome::{CodeClass, Failure, Rejection};
@@ -169,6 +171,25 @@ struct Edge {
     faults: Rc<RefCell<Vec<Fault>>>,
 }
 
+/// What requests find around them; nothing is blocked.
+fn shared(settings: Settings, metrics: Arc<Metrics>) -> Shared {
+    let lists = blocklist::config::Config {
+        settle: Duration::from_secs(3_600),
+        poll: Duration::from_secs(3_600),
+        never_block: Vec::new(),
+        max_shrink_percent: 50,
+        max_error_percent: 1,
+        sources: Vec::new(),
+        state_directory: None,
+        has_operator_url: true,
+    };
+    let blocklist = blocklist::reload::start(lists, 1).expect("an empty blocklist").blocklist;
+    let operator = notice::Operator::default();
+    let notices = notice::Config { server_name: settings.server_name.clone(), operator, templates: None };
+    let notices = Live::new(Notices::load(&notices).expect("built in"));
+    Shared { settings: Live::new(settings), blocklist, notices, metrics }
+}
+
 fn upstream_of(servers: &[SocketAddr], metrics: &Metrics) -> Arc<Upstream> {
     let server = |address: &SocketAddr| ServerConfig {
         host: HostName::parse(address.ip().to_string().as_bytes()).expect("a host"),
@@ -197,7 +218,7 @@ impl Edge {
         let sweep = Sweep::default();
         let worker = Rc::new(Worker {
             id: WorkerId(0),
-            shared: Arc::new(Shared { settings: Live::new(settings), metrics }),
+            shared: Arc::new(shared(settings, metrics)),
             sweep: sweep.clone(),
             tasks: tasks.clone(),
             phase: Cell::new(Phase::Running),
