@@ -400,8 +400,9 @@ mod tests {
         fs::write(path, text).expect("written");
     }
 
+    /// One change, however slow the machine is.
     fn replace(path: &Path, text: &str) {
-        let temporary = path.with_extension("new");
+        let temporary = path.with_file_name(".new");
         write(&temporary, text);
         fs::rename(&temporary, path).expect("renamed");
     }
@@ -482,9 +483,9 @@ mod tests {
             Target::File(directory.path().join(".hidden")),
         ];
         let mut watch = FileWatch::new(targets, SETTLE, NO_POLL);
-        expect_change(&mut watch, &[0], || write(&directory.path().join("a.key"), "new"));
-        expect_change(&mut watch, &[2], || write(&directory.path().join(".hidden"), "new"));
-        expect_change(&mut watch, &[0, 1], || write(&directory.path().join("a.crt"), "changed"));
+        expect_change(&mut watch, &[0], || replace(&directory.path().join("a.key"), "new"));
+        expect_change(&mut watch, &[2], || replace(&directory.path().join(".hidden"), "new"));
+        expect_change(&mut watch, &[0, 1], || replace(&directory.path().join("a.crt"), "changed"));
         expect_change(&mut watch, &[0], || fs::remove_file(directory.path().join("a.key")).expect("removed"));
     }
 
@@ -527,7 +528,7 @@ mod tests {
         let directory = directory();
         let path = directory.path().join("list");
         write(&path, "");
-        let settle = Duration::from_millis(400);
+        let settle = Duration::from_secs(1);
         let mut watch = FileWatch::new(vec![Target::File(path.clone())], settle, NO_POLL);
         let writer = std::thread::spawn(move || {
             let mut file = fs::File::create(&path).expect("opened");

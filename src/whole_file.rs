@@ -219,5 +219,6 @@ mod tests {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         writer.join().expect("the writer ends");
+        assert!(whole > 0, "between two renames there is time to read");
     }
 }

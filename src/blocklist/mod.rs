@@ -9,9 +9,9 @@ pub mod parsed;
 pub mod format;
 pub mod index;
 
+mod memory;
 mod source;
 pub mod guard;
-mod memory;
 pub mod status;
 pub mod store;
 

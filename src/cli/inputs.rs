@@ -15,6 +15,8 @@ use crate::blocklist::reload;
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::notice::Notices;
+use crate::proxy::upstream::Upstream;
+use crate::telemetry::metrics::Metrics;
 use crate::tls;
 
 /// How much was looked at.
@@ -40,6 +42,7 @@ pub(super) fn examine(config: &Config) -> (Vec<Finding>, Counts) {
     let mut findings = lists.findings;
     findings.extend(certificates(config));
     findings.extend(templates(config));
+    findings.extend(upstreams(config));
     (findings, counts)
 }
 
@@ -52,6 +55,13 @@ fn certificates(config: &Config) -> Vec<Finding> {
 
 fn templates(config: &Config) -> Vec<Finding> {
     config.notice.as_ref().and_then(|notice| Notices::load(notice).err()).unwrap_or_default()
+}
+
+/// The roots of upstreams with TLS; nothing is resolved and nothing connected.
+fn upstreams(config: &Config) -> Vec<Finding> {
+    let metrics = Metrics::new(1, []);
+    let built = config.proxy.upstreams.iter().map(|upstream| Upstream::build(upstream, &metrics, None));
+    built.filter_map(Result::err).flatten().collect()
 }
 
 /// A host that a list of records blocks now; none where it blocks none, or cannot be read.

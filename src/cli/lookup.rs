@@ -87,6 +87,17 @@ impl Lookup<'_> {
             "path": block.and_then(|entry| self.path(entry.source_index)),
             "line": block.map(|entry| entry.line),
             "pattern": block.map(|entry| entry.pattern().to_string()),
+            "shadow": verdict.shadow.as_ref().map(|entry| self.shadow(entry)),
+        })
+    }
+
+    /// What would block the host if it were not in shadow mode.
+    fn shadow(&self, entry: &Match<'_>) -> Value {
+        json!({
+            "decision": entry.decision.id,
+            "source": self.source(entry.source_index),
+            "line": entry.line,
+            "pattern": entry.pattern().to_string(),
         })
     }
 

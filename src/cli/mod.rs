@@ -2,11 +2,13 @@
 //!
 //! Inside: what can be said, and one file a command. Kept out: what the program does once it runs (`app`).
 
-mod inputs;
 mod exit;
 mod output;
-mod check;
+
+mod inputs;
 mod serve;
+
+mod check;
 mod demo;
 mod healthcheck;
 mod lookup;

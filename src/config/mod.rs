@@ -8,16 +8,21 @@
 
 mod keys;
 mod sections;
+
 mod reader;
+pub mod reference;
+
 mod limits;
+
 mod raw;
 mod values;
+
 mod check;
 mod file;
+
 mod listeners;
 mod routes;
 mod sources;
-pub mod reference;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -169,13 +174,11 @@ fn trusted_proxies(check: Check<'_>, raw: &Server<'_>) -> Vec<IpNet> {
 /// cannot say who blocks and how to object is not sent out.
 fn operator(check: Check<'_>, raw: &Operator<'_>, required: bool) -> Option<notice::Operator> {
     let place = raw.span.clone().unwrap_or(0..0);
-    for (key, found) in [("name", &raw.name), ("contact", &raw.contact)] {
-        if required && found.is_none() {
-            let message = format!(
-                "`operator.{key}` is missing: where there is a blocklist, every notice says who blocks and how to object"
-            );
-            check.error(&place, message);
-        }
+    for key in raw.missing.iter().filter(|_| required) {
+        let message = format!(
+            "`operator.{key}` is missing: where there is a blocklist, every notice says who blocks and how to object"
+        );
+        check.error(&place, message);
     }
     let name = check.value("operator.name", raw.name.as_ref(), values::printed);
     let url = check.value("operator.url", raw.url.as_ref(), |text| values::url(text, values::WEB));

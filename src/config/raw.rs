@@ -52,6 +52,8 @@ pub(super) struct Operator<'d> {
     pub(super) name: Option<Text<'d>>,
     pub(super) url: Option<Text<'d>>,
     pub(super) contact: Option<Text<'d>>,
+    /// The keys that are not there, which is told apart from a value that cannot be used.
+    pub(super) missing: Vec<&'static str>,
 }
 
 /// `[listener.NAME]`.
@@ -126,7 +128,7 @@ pub(super) fn walk(root: Table<'_>) -> Raw<'_> {
     let root = Reader::new(root, "");
     let raw = Raw {
         server: root.below("server", "server").map(server).unwrap_or_default(),
-        operator: root.below("operator", "operator").map(operator).unwrap_or_default(),
+        operator: root.below("operator", "operator").map_or_else(no_operator, operator),
         listeners: each(root.named("listener", "listener.NAME"), listener),
         admin_address: root.below("admin", "admin").and_then(|table| address_only(table, false)),
         metrics_address: root.below("metrics", "metrics").and_then(|table| address_only(table, true)),
@@ -164,12 +166,17 @@ fn server(table: Reader<'_>) -> Server<'_> {
     raw
 }
 
+fn no_operator<'d>() -> Operator<'d> {
+    Operator { missing: vec!["name", "contact"], ..Operator::default() }
+}
+
 fn operator(table: Reader<'_>) -> Operator<'_> {
     let raw = Operator {
         span: Some(table.table().span().clone()),
         name: table.text("name"),
         url: table.text("url"),
         contact: table.text("contact"),
+        missing: ["name", "contact"].into_iter().filter(|key| !table.table().has(key)).collect(),
     };
     table.finish();
     raw

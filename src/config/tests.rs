@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::finding::Severity;
 use crate::proxy::{Limits, SniMismatch};
@@ -405,9 +407,6 @@ fn wrong_upstreams_and_routes_are_refused() {
 #[test]
 fn wrong_blocklists_are_refused() {
     let blocklist = |text: &str| format!("{LEAST}{OPERATOR}[blocklist]\n{text}");
-    let source = |text: &str| format!("{LEAST}{OPERATOR}[blocklist.source.x]\n{text}");
-    const RECORD: &str =
-        "decision = { id = \"x\", basis = \"security\", decided_by = \"me\", decided_at = 2026-11-01 }\n";
     each_is_refused(&[
         (
             with("[blocklist.source.x]\npath = \"x.toml\"\n"),
@@ -416,6 +415,10 @@ fn wrong_blocklists_are_refused() {
         (
             with("[operator]\nname = \"E\"\n[blocklist.source.x]\npath = \"x.toml\"\n"),
             &["7:1: `operator.contact` is missing"],
+        ),
+        (
+            with("[operator]\nname = 3\ncontact = \"\"\n[blocklist.source.x]\npath = \"x.toml\"\n"),
+            &["8:8: `operator.name` is a whole number", "9:11: `operator.contact` is empty"],
         ),
         (
             blocklist("poll = \"0s\"\n"),
@@ -428,6 +431,15 @@ fn wrong_blocklists_are_refused() {
         ),
         (blocklist("max_error_percent = \"1%\"\n"), &["11:21: `blocklist.max_error_percent` is a string"]),
         (blocklist("two_person = [\"emergency\"]\n"), &["11:1: unknown key `blocklist.two_person`"]),
+    ]);
+}
+
+#[test]
+fn wrong_sources_are_refused() {
+    const RECORD: &str =
+        "decision = { id = \"x\", basis = \"security\", decided_by = \"me\", decided_at = 2026-11-01 }\n";
+    let source = |text: &str| format!("{LEAST}{OPERATOR}[blocklist.source.x]\n{text}");
+    each_is_refused(&[
         (source("format = \"decisions\"\n"), &["`blocklist.source.x.path` is missing"]),
         (
             source("path = \"x.txt\"\nformat = \"list\"\n"),
@@ -570,6 +582,24 @@ fn files_that_cannot_be_read_are_findings() {
     assert!(load(&missing, 0).is_ok(), "a byte order mark is no mistake");
     std::fs::write(&missing, LEAST.replace('\n', "\r\n")).expect("written");
     assert!(load(&missing, 0).is_ok(), "line ends of another system are no mistake");
+}
+
+proptest! {
+    /// Whatever is written, reading it ends with a configuration or with findings that have their place.
+    #[test]
+    fn no_edit_of_the_example_is_too_wrong_to_be_told(
+        line in 0_usize..120,
+        edit in "([a-z.]{1,12} = )?[0-9a-z\\[\\]{}\"'=.,# é\n-]{0,20}",
+    ) {
+        let edited: Vec<&str> =
+            EXAMPLE.lines().enumerate().map(|(index, text)| if index == line { edit.as_str() } else { text }).collect();
+        if let Err(findings) = parse(&edited.join("\n")) {
+            prop_assert!(findings.iter().any(Finding::is_error));
+            for finding in findings {
+                prop_assert!(finding.place.is_some_and(|place| place.position.is_some()));
+            }
+        }
+    }
 }
 
 #[test]

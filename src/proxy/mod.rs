@@ -35,7 +35,7 @@ pub mod forward;
 pub mod body;
 pub mod service;
 #[cfg(test)]
-mod upstream_tests;
+mod tests;
 
 pub use limits::Limits;
 

@@ -25,6 +25,7 @@ use crate::telemetry::outcome::Rejection;
 
 use super::Limits;
 use super::error::{BodyFault, Fault};
+use super::gate::is_broken_framing;
 use super::sweep::{Alarm, Sweep};
 
 /// A client's body towards the upstream.
@@ -191,11 +192,10 @@ fn accept(frame: Frame<Bytes>, upload: &Upload) -> Result<Option<Frame<Bytes>>, 
 
 /// Whose fault a broken request body is: the message itself may be malformed, else the client has left.
 fn client_fault(error: &hyper::Error) -> Fault {
-    if is_malformed(error) { Rejection::MalformedFraming.into() } else { Fault::Aborted }
+    if is_malformed(error) || is_broken_framing(error) { Rejection::MalformedFraming.into() } else { Fault::Aborted }
 }
 
-/// Whether a body broke off because its framing is wrong. hyper's decoder says so by these kinds, and the gate in front
-/// of it does too.
+/// Whether a body broke off because its framing is wrong: hyper's decoder says so by these kinds.
 pub fn is_malformed(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))

@@ -275,8 +275,10 @@ mod tests {
 
         fn write(&self, file: &str, text: &str) {
             let path = self.certificates().join(file);
-            fs::write(path.with_extension("new"), text).expect("written");
-            fs::rename(path.with_extension("new"), path).expect("renamed");
+            // A dot file is nobody's: one change, however slow the machine is.
+            let temporary = path.with_file_name(".new");
+            fs::write(&temporary, text).expect("written");
+            fs::rename(temporary, path).expect("renamed");
         }
 
         fn remove(&self, file: &str) {

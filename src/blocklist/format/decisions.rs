@@ -339,7 +339,7 @@ effective_until = 2026-12-31
         let cases = [
             (record(""), "error: blocklist.toml:1:1: `decision.hosts` is missing"),
             (record("hosts = []"), "error: blocklist.toml:6:9: `decision.hosts` is empty"),
-            (record("hosts = [\"a.b.example\", 7]"), "blocklist.toml:6:25: `decision.hosts` has a integer"),
+            (record("hosts = [\"a.b.example\", 7]"), "blocklist.toml:6:25: `decision.hosts` has a whole number"),
             (record("hosts = [\"x.a.example\", \"http://y\"]"), "error: blocklist.toml:6:25: \"http://y\" is no host pattern"),
             (record("hosts = [\"*\"]"), "this would cover every host"),
             (record("hosts = [\".a.example\", \".A.example.\"]"), "warning: blocklist.toml:6:24: `.a.example` is there twice"),

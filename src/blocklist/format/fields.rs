@@ -347,7 +347,7 @@ mod tests {
         let cases = [
             ("category = \"\"", "`decision.category` is empty"),
             ("category = \"a\\nb\"", "`decision.category` has control characters or line breaks"),
-            ("authority = 7", "`decision.authority` is a integer"),
+            ("authority = 7", "`decision.authority` is a whole number"),
             ("mode = \"dry\"", "expected \"enforce\" or \"shadow\""),
             ("countries = [\"NL\"]", "cannot be used until a location database is configured"),
             ("countries = []", "cannot be used until a location database is configured"),

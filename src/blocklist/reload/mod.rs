@@ -9,8 +9,8 @@
 
 mod state;
 mod examine;
-mod handle;
 mod pass;
+mod handle;
 #[cfg(test)]
 mod tests;
 

@@ -73,12 +73,16 @@ pub(super) fn run(
         }
     }
     pass.stand_back_from_duplicate_ids(&mut ready);
-    if ready.is_empty() && !rebuild {
-        return pass;
-    }
-    match build(&pass.contents(&ready), seed) {
-        Ok(index) => pass.take_up(ready, index),
-        Err(message) => pass.refuse_all(ready, &message),
+    let mut attempt = rebuild || !ready.is_empty();
+    while attempt {
+        match build(&pass.contents(&ready), seed) {
+            Ok(index) => {
+                pass.take_up(std::mem::take(&mut ready), index);
+                attempt = false;
+            }
+            // The others are not to wait for the one that asks too much.
+            Err(message) => attempt = pass.refuse_largest(&mut ready, &message) && (rebuild || !ready.is_empty()),
+        }
     }
     pass
 }
@@ -168,12 +172,16 @@ impl Pass {
         self.index = Some(Arc::new(index));
     }
 
-    fn refuse_all(&mut self, ready: BTreeMap<usize, Ready>, message: &str) {
-        for place in ready.into_keys() {
-            let Some(source) = self.sources.get(place) else { continue };
+    /// Refuses the new content with the most names; whether there was any.
+    fn refuse_largest(&mut self, ready: &mut BTreeMap<usize, Ready>, message: &str) -> bool {
+        let largest = ready.iter().max_by_key(|(_, ready)| ready.in_force.names).map(|(place, _)| *place);
+        let Some(place) = largest else { return false };
+        ready.remove(&place);
+        if let Some(source) = self.sources.get(place) {
             let findings = Arc::from([Finding::error(Place::file(&source.config.path), message)]);
             self.refused(place, Refused { key: None, findings, by_another_source: true });
         }
+        true
     }
 }
 

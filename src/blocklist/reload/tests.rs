@@ -437,14 +437,14 @@ fn start_takes_the_kept_copy_of_a_source_that_does_not_load() {
 
 #[test]
 fn decision_starts_and_ends_by_itself() {
-    let start_at = Timestamp::now() + jiff::SignedDuration::from_millis(600);
-    let end_at = start_at + jiff::SignedDuration::from_millis(600);
+    let start_at = Timestamp::now() + jiff::SignedDuration::from_millis(1_500);
+    let end_at = start_at + jiff::SignedDuration::from_millis(500);
     let text = format!("{}effective_from = {start_at}\neffective_until = {end_at}\n", records(&[("a", "a.example")]));
     let lists = Lists::new().with_decisions("own", &text);
     let running = lists.start();
     assert_eq!((running.verdict("a.example").as_str(), running.generation()), ("", 1));
     assert_eq!(running.handle.status().next_change, Some(start_at));
-    running.until("the start", |running| running.generation() == 2);
+    running.until("the start", |running| running.generation() >= 2);
     assert!(Timestamp::now() >= start_at);
     running.until("the end", |running| running.generation() == 3);
     assert_eq!(running.verdict("a.example"), "");
@@ -571,4 +571,30 @@ fn kept_copies_that_cannot_be_written_stop_nothing() {
     lists.replace("own", records(&[("b", "b.example")]));
     assert_eq!(running.reload().failed, []);
     assert_eq!(running.verdict("b.example"), "b");
+}
+
+#[test]
+fn one_file_in_flux_is_left_alone_and_the_others_come_into_force() {
+    let lists = Lists::new()
+        .following()
+        .with_decisions("flux", &records(&[("f", "f.example")]))
+        .with_decisions("own", &records(&[("a", "a.example")]));
+    let running = lists.start();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            use std::io::Write as _;
+            let mut file = fs::File::create(lists.path("flux")).expect("opened");
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(b"[[decision]]\n").expect("written");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        lists.replace("own", records(&[("b", "a.example")]));
+        running.until("the quiet one", |running| running.verdict("a.example") == "b");
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().expect("the writer ends");
+    });
+    running.until("the other one, at rest, is refused", |running| running.source("flux").error().is_some());
+    assert_eq!(running.verdict("f.example"), "f", "never a verdict from half a list");
 }

@@ -59,7 +59,7 @@ where
     let upgrade = Rc::new(RefCell::new(None));
     let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), limits));
     let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits));
-    let lifetime = connections.limits(|limits| Lifetime::new(limits));
+    let lifetime = connections.limits(Lifetime::new);
     let service =
         service_fn(|request| answer(&connections.service, &client, &state, &lifetime, keep_upgrade(request, &upgrade)));
     let mut connection = connections.limits(builder).serve_connection(TokioIo::new(gate), service).with_upgrades();
@@ -345,14 +345,16 @@ async fn close<S>(mut gate: Gate<S>, client: &Client, state: &ClientState, alarm
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let is_sending = gate.is_mid_request() || state.refused.get() || state.requests.get() > 0;
+    // A connection that was closed because it was idle is not waited for: its client may notice late.
+    let was_idle = state.quit.get() || state.requests.get() == 0;
+    let may_be_sending = gate.is_mid_request() || state.refused.get() || !was_idle;
     if state.failed.get() || state.gone.get() {
         return;
     }
     alarm.set(LINGER);
     let linger = async {
         // hyper may have done it; a second time does no harm.
-        if gate.shutdown().await.is_err() || state.ended.get() || !is_sending {
+        if gate.shutdown().await.is_err() || state.ended.get() || !may_be_sending {
             return;
         }
         state.raw.set(true);

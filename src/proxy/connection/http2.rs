@@ -161,7 +161,7 @@ impl Stream {
 
     /// hyper has so many bytes of the stream and asks for no more before the client took some of them.
     fn gave(&self, bytes: usize) {
-        let paces = u32::try_from(bytes / PACE_BYTES).unwrap_or(u32::MAX).saturating_add(1);
+        let paces = u32::try_from(bytes.div_ceil(PACE_BYTES).max(1)).unwrap_or(u32::MAX);
         let allowed = self.streams.write_timeout.saturating_mul(paces);
         self.set(Instant::now().checked_add(allowed));
     }
@@ -278,14 +278,16 @@ impl Driver {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ending::Closed(result));
             }
+            if self.alarm.is_due()
+                && let Some(ending) = self.look(Instant::now())
+            {
+                return Poll::Ready(ending);
+            }
             if self.client.closing.get() && !self.is_leaving {
                 continue;
             }
             self.set_deadline();
             ready!(self.alarm.poll_due(cx));
-            if let Some(ending) = self.look(Instant::now()) {
-                return Poll::Ready(ending);
-            }
         }
     }
 

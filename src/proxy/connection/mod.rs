@@ -238,4 +238,4 @@ fn count_unserved(client: &Rc<Client>, rejection: Option<Rejection>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

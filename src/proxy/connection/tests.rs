@@ -3,10 +3,13 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::task::Context;
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, StatusCode};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -37,6 +40,31 @@ struct Seen {
 }
 
 /// A service that writes down what it sees; the path says what it answers.
+/// A body of so many frames of 16 KiB, after one of its own.
+#[derive(Debug)]
+struct Frames(Option<Bytes>, usize);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.0.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let left = self.1.checked_sub(1).map(|left| self.1 = left);
+        Poll::Ready(left.map(|()| Ok(Frame::data(Bytes::from(vec![b'l'; 16 * 1_024])))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none() && self.1 == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.0.as_ref().map_or(0, Bytes::len) + self.1 * 16 * 1_024) as u64)
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Recorder {
     seen: Rc<RefCell<Vec<Seen>>>,
@@ -44,7 +72,7 @@ struct Recorder {
 }
 
 impl Service for Recorder {
-    type Body = Full<Bytes>;
+    type Body = Frames;
     type Error = Infallible;
 
     async fn serve(
@@ -52,7 +80,7 @@ impl Service for Recorder {
         client: &Rc<Client>,
         head: Result<(), Rejection>,
         mut request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<Frames>, Infallible> {
         let exchange = Exchange::begin(Rc::clone(client));
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
@@ -65,10 +93,8 @@ impl Service for Recorder {
         let broken = body == Err("broken");
         let line = format!("{} {}", parts.method, parts.uri);
         self.seen.borrow_mut().push(Seen { head, line, accept: parts.headers.get(ACCEPT).cloned(), body });
-        let mut response = Response::new(Full::from(match path.as_str() {
-            "/large" => Bytes::from(vec![b'l'; 1_024 * 1_024]),
-            _ => Bytes::from(path.clone()),
-        }));
+        let frames = if path == "/large" { 64 } else { 0 };
+        let mut response = Response::new(Frames(Some(Bytes::from(path.clone())), frames));
         if let Err(reason) = head {
             *response.status_mut() = rejection(reason).status;
         }
@@ -80,7 +106,7 @@ impl Service for Recorder {
         }
         if path == "/tunnel" {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            *response.body_mut() = Full::default();
+            *response.body_mut() = Frames(None, 0);
             response.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             client.worker.tasks.spawn(echo(upgrade.expect("asked for"), Rc::clone(&self.tunnelled)));
@@ -111,7 +137,7 @@ struct Edge {
     _blocklist: blocklist::reload::Started,
 }
 
-fn shared(limits: Limits) -> (Arc<Shared>, blocklist::reload::Started) {
+pub(in crate::proxy) fn shared(limits: Limits) -> (Arc<Shared>, blocklist::reload::Started) {
     let lists = blocklist::config::Config {
         settle: Duration::from_secs(3_600),
         poll: Duration::from_secs(3_600),
@@ -477,6 +503,8 @@ fn a_drain_closes_what_is_idle_and_answers_what_has_begun() {
         let began = Instant::now();
         assert_eq!(read_all(&mut idle).await, "");
         assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(edge.connections.worker.tasks.running(), 3, "the idle client is not waited for");
         fresh.write_all(b"GET /fresh HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
         begun.write_all(b"TP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
         for client in [&mut fresh, &mut begun, &mut busy] {
@@ -516,8 +544,9 @@ impl Edge {
             http2::serve(&connections, io, client, new.state).await;
         });
         let tasks = LocalTasks::default();
-        let handshake = hyper::client::conn::http2::handshake(http2::OnWorker(tasks.clone()), TokioIo::new(theirs));
-        let (sender, connection) = handshake.await.expect("a handshake");
+        let mut builder = hyper::client::conn::http2::Builder::new(http2::OnWorker(tasks.clone()));
+        builder.initial_stream_window_size(65_535);
+        let (sender, connection) = builder.handshake(TokioIo::new(theirs)).await.expect("a handshake");
         tasks.spawn(async move {
             let _ = connection.await;
         });
@@ -587,9 +616,9 @@ fn an_http2_client_that_opens_no_window_is_cut() {
         let response: Response<Incoming> = client.send_request(request).await.expect("a head");
         let began = Instant::now();
         edge.idle().await;
-        let took = began.elapsed().as_secs();
-        // Its frame of 1 MiB has 65 paces; an idle connection would have gone after 60 s.
-        assert!(took >= 60, "{took} s");
+        // Its window of 64 KiB is full at once; an idle connection would be told to leave after 60 s.
+        assert!((30..40).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert_eq!(edge.connections.cut(), 0);
         drop(response);
     });
 }

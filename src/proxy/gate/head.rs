@@ -189,14 +189,7 @@ impl Fields {
                     return Err(Rejection::HostInvalid);
                 }
             }
-            6 if name.eq_ignore_ascii_case(b"accept") => {
-                if self.accept.is_empty() && value.len() <= ACCEPT_BYTES {
-                    let after_colon = line.get(name.len() + 1..).unwrap_or_default();
-                    let blank = after_colon.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-                    let start = begin + name.len() + 1 + blank;
-                    self.accept = start..start + value.len();
-                }
-            }
+            6 if name.eq_ignore_ascii_case(b"accept") => self.note_accept(line, value, begin),
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.bad_expectation |= !value.eq_ignore_ascii_case(b"100-continue");
             }
@@ -219,6 +212,16 @@ impl Fields {
             _ => {}
         }
         Ok(())
+    }
+
+    fn note_accept(&mut self, line: &[u8], value: &[u8], begin: usize) {
+        if self.accept.is_empty() && value.len() <= ACCEPT_BYTES {
+            let name = b"accept:".len();
+            let after_colon = line.get(name..).unwrap_or_default();
+            let blank = after_colon.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+            let start = begin + name + blank;
+            self.accept = start..start + value.len();
+        }
     }
 
     /// The rules over all fields, when the last one was read.

@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn heads_are_judged_by_the_rules_that_hold_for_every_version() {
-        let table: [(&str, &[(&str, &str)], Result<(), Rejection>); 9] = [
+        type Case = (&'static str, &'static [(&'static str, &'static str)], Result<(), Rejection>);
+        let table: [Case; 9] = [
             ("https://a/", &[("x", "y")], Ok(())),
             ("https://a/1234567", &[("expect", "100-continue")], Ok(())),
             ("https://a/", &[("a", "1"), ("b", "2"), ("c", "3")], Ok(())),

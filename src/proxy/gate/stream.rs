@@ -90,6 +90,7 @@ impl<S> Gate<S> {
         self.state.answering.set(true);
         self.state.in_head.set(false);
         self.state.head_timed_out.set(false);
+        self.state.quit.set(false);
     }
 
     /// Puts one canned request in the place of what was refused; `bytes` is the head as far as it came.
