@@ -11,4 +11,4 @@ for program in node npm chromium; do
     fi
 done
 [ -d node_modules ] || npm install --no-audit --no-fund --silent
-CHROMIUM="$(command -v chromium)" node run.mjs --base http://127.0.0.1:8080 --host blocked.example --status http://127.0.0.1:9180
+CHROMIUM="$(command -v chromium)" node run.mjs --base http://127.0.0.1:8080 --host harassment-forum.example --status http://127.0.0.1:9180

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Does what README.md says: starts the demo on its own ports, runs each command that README shows and checks what it
-# answers, edits the blocklist while it runs, and stops it by TERM.
+# Does what README.md says: starts the demo on its own ports, runs every command that the demo prints and checks what
+# it answers, and stops it by TERM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The commands that are run here must be the ones that README shows.
-shown() {
-    grep -qF -- "$1" README.md || { echo "README.md no longer shows: $1" >&2; exit 1; }
-}
+for shown in 'cargo run --release -- demo' 'cargo test' \
+    "curl -i -H 'Host: welcome.example' http://127.0.0.1:8080/" \
+    "curl -i -H 'Host: harassment-forum.example' http://127.0.0.1:8080/" \
+    'curl -s http://127.0.0.1:9180/metrics'; do
+    grep -qF -- "$shown" README.md || { echo "README.md no longer shows: $shown" >&2; exit 1; }
+done
 
 work="$(mktemp -d)"
 demo=""
@@ -17,59 +19,65 @@ finish() {
 }
 trap finish EXIT
 
-expect() { # what, a pattern, then the command
-    local what="$1" pattern="$2"
-    shift 2
-    if ! "$@" >"$work/answer" 2>&1 || ! grep -qE -- "$pattern" "$work/answer"; then
-        echo "FAILED: $what: expected /$pattern/ from: $*" >&2
-        cat "$work/answer" >&2
-        echo "--- the demo said:" >&2
-        cat "$work/demo" >&2
-        exit 1
-    fi
-    echo "ok: $what"
+fail() {
+    echo "FAILED: $*" >&2
+    for file in answer demo log; do echo "--- $file"; cat "$work/$file" 2>/dev/null || true; done >&2
+    exit 1
 }
 
-shown "cargo run --release -- demo"
-shown "cargo test"
+# What each step must answer, by its title in src/cli/demo/instructions.rs.
+expected() {
+    case "$1" in
+        "a host that nobody decided about is forwarded") echo '^HTTP/1.1 200' ;;
+        "a blocked host gets a notice"*) echo '^HTTP/1.1 (403|451)' ;;
+        "the same for programs") echo 'decision_id' ;;
+        "the same as plain text, in Dutch") echo '^[Cc]ontent-[Ll]anguage: nl' ;;
+        "the same over HTTPS and HTTP/2") echo '^HTTP/2 (403|451)' ;;
+        "HTTPS and HTTP/2, forwarded") echo '^HTTP/2 200' ;;
+        "block a host while it runs"* | "change the decision"*) echo '' ;;
+        "the next request is refused") echo '^[Ss]luis-[Dd]ecision: tried-it' ;;
+        "and the first one is forwarded again") echo '^HTTP/1.1 200' ;;
+        "what would happen to a host"*) echo 'pass|block' ;;
+        "read the list now"*) echo '^HTTP/1.1 200' ;;
+        "metrics for Prometheus") echo '^sluis_blocked_total\{.*\} [1-9]' ;;
+        "the status page"*) echo '</html>' ;;
+        *) fail "the demo shows a step that is not checked here: $1" ;;
+    esac
+}
+
 cargo build --release --locked
-# exec, so that the signal at the end reaches the program and not cargo.
-(exec cargo run --release --locked -- demo --blocklist "$work/blocklist.toml") >"$work/demo" 2>&1 &
+# exec, so that the signal at the end reaches the program and not cargo's wrapper.
+(exec cargo run --release --locked -- demo) >"$work/demo" 2>"$work/log" &
 demo=$!
 for _ in $(seq 1 300); do
-    curl -sf -o /dev/null http://127.0.0.1:9180/readyz && break
-    kill -0 "$demo" || { cat "$work/demo" >&2; exit 1; }
+    grep -q 'Try, in another terminal' "$work/demo" && break
+    kill -0 "$demo" 2>/dev/null || fail "the demo ended"
     sleep 0.1
 done
 
-shown "curl -i -H 'Host: open.example' http://127.0.0.1:8080/"
-expect "an open host is forwarded" "^HTTP/1.1 200" curl -si -H 'Host: open.example' http://127.0.0.1:8080/
-shown "curl -i -H 'Host: blocked.example' http://127.0.0.1:8080/"
-expect "a blocked host gets the notice" "^HTTP/1.1 (403|451)" curl -si -H 'Host: blocked.example' http://127.0.0.1:8080/
-expect "the notice names its decision" "^[Ss]luis-[Dd]ecision: " curl -si -H 'Host: blocked.example' http://127.0.0.1:8080/
-shown "curl -s http://127.0.0.1:9180/metrics"
-expect "blocks are counted" "^sluis_blocked_total\\{.*\\} [1-9]" curl -s http://127.0.0.1:9180/metrics
-expect "HTTPS answers too" "^HTTP/(2|1.1) (403|451)" \
-    curl -sik --resolve blocked.example:8443:127.0.0.1 https://blocked.example:8443/
+title="" steps=0
+while IFS= read -r line; do
+    case "$line" in
+        "# "*) title="${line#\# }" ;;
+        ?*)
+            [ -n "$title" ] || continue
+            pattern="$(expected "$title")"
+            bash -c "$line" >"$work/answer" 2>&1 </dev/null || fail "$title: $line"
+            grep -qE -- "$pattern" "$work/answer" || [ -z "$pattern" ] || fail "$title: no /$pattern/ from: $line"
+            # An edit is in force within a second.
+            if [ -z "$pattern" ]; then sleep 1; fi
+            echo "ok: $title"
+            title="" steps=$((steps + 1))
+            ;;
+    esac
+done <"$work/demo"
+[ "$steps" -ge 13 ] || fail "the demo shows $steps steps only"
 
 bash tests/browser.sh
-
-expect "the host to be added is open" "^HTTP/1.1 200" curl -si -H 'Host: new.example' http://127.0.0.1:8080/
-cat >>"$work/blocklist.toml" <<'RECORD'
-
-[[decision]]
-id = "my-first-decision"
-hosts = ["new.example"]
-basis = "policy"
-decided_by = "me"
-decided_at = 2026-11-25
-RECORD
-sleep 1
-expect "an edit is in force within a second" "my-first-decision" curl -si -H 'Host: new.example' http://127.0.0.1:8080/
 
 kill -TERM "$demo"
 status=0
 wait "$demo" || status=$?
 demo=""
-[ "$status" -eq 0 ] || { echo "FAILED: the demo ended with $status after TERM" >&2; cat "$work/demo" >&2; exit 1; }
+[ "$status" -eq 0 ] || fail "the demo ended with $status after TERM"
 echo "ok: TERM stops it, exit 0"

@@ -33,7 +33,7 @@ impl Addresses {
             wrong.push(Finding::without_place(format!("{what}: {error}")));
         };
         let admin = listener::open_alone(config.admin.address).map_err(|error| complain("admin", error)).ok();
-        let metrics = config.metrics.map(|address| listener::open_alone(address));
+        let metrics = config.metrics.map(listener::open_alone);
         let metrics = metrics.transpose().unwrap_or_else(|error| {
             complain("metrics", error);
             None

@@ -171,8 +171,7 @@ fn change_by_deleting_and_making_anew_is_prompt() {
 
 /// Makes the list a ConfigMap volume: `blocklist.toml -> ..data/blocklist.toml`, `..data -> ..N`.
 fn swap_as_a_config_map_does(edge: &Edge, text: &str) {
-    let number = fs::read_dir(edge.path(".")).unwrap().count();
-    let version = format!("..version-{number}");
+    let version = format!("..version-{}", jiff::Timestamp::now().as_nanosecond());
     fs::create_dir(edge.path(&version)).unwrap();
     fs::write(edge.path(&version).join("blocklist.toml"), text).unwrap();
     symlink(&version, edge.path("..data_tmp")).unwrap();

@@ -177,12 +177,13 @@ impl Edge {
     pub fn wait_for_log(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let state = self.log.state.lock().expect("nobody panics with the lock");
         let find = |state: &LogState| state.lines.iter().find(|line| wanted(line)).cloned();
-        let (state, _) = self
-            .log
-            .changed
-            .wait_timeout_while(state, PATIENCE, |state| find(state).is_none() && !state.ended)
-            .expect("nobody panics with the lock");
-        find(&state).unwrap_or_else(|| panic!("no line in the log says `{what}`:\n{}", state.lines.join("\n")))
+        let waiting = |state: &mut LogState| find(state).is_none() && !state.ended;
+        let waited = self.log.changed.wait_timeout_while(state, PATIENCE, waiting);
+        let (state, _) = waited.expect("nobody panics with the lock");
+        let (found, text) = (find(&state), state.lines.join("\n"));
+        // Before the panic: whoever shows the log afterwards needs it.
+        drop(state);
+        found.unwrap_or_else(|| panic!("no line in the log says `{what}`:\n{text}"))
     }
 
     /// Runs another command of the program beside it, in the same directory.
