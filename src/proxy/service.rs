@@ -23,6 +23,7 @@ use super::context::{Client, ClientTls};
 use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
 use super::exchange::Exchange;
 use super::forward;
+use super::gate::field;
 use super::headers;
 use super::judge::{self, TunnelJudge};
 use super::settings::Settings;
@@ -146,8 +147,11 @@ fn answers_for_itself(parts: &mut Parts, target: &Target) -> Result<bool, Fault>
     if target.resource == Resource::Server {
         return Ok(true);
     }
-    let Some(value) = parts.headers.get(MAX_FORWARDS) else { return Ok(false) };
-    let left: u64 = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Rejection::MalformedHead)?;
+    let mut values = parts.headers.get_all(MAX_FORWARDS).iter();
+    let Some(value) = values.next() else { return Ok(false) };
+    // Digits alone, as in a length.
+    let left = field::content_length(value.as_bytes()).filter(|_| values.next().is_none());
+    let left = left.ok_or(Rejection::MalformedHead)?;
     if left == 0 {
         return Ok(true);
     }
