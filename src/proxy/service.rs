@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::host::HostName;
@@ -76,7 +77,12 @@ async fn serve(
     let exchange = Exchange::begin(Rc::clone(client));
     let settings = client.worker.settings();
     let (parts, body) = request.into_parts();
-    let asked = Asked { method: parts.method.clone(), version: parts.version, accept: accept_fields(&parts.headers) };
+    let asked = Asked {
+        method: parts.method.clone(),
+        version: parts.version,
+        has_body: !body.is_end_stream(),
+        accept: accept_fields(&parts.headers),
+    };
     let reply = match head {
         Ok(()) => answer(client, &settings, parts, body).await,
         Err(rejection) => Err(Fault::Rejected(rejection)),
@@ -179,10 +185,11 @@ fn prepare(parts: &mut Parts, client: &Client, settings: &Settings, target: &Tar
     request_id
 }
 
-/// What an error answer needs of a request that has been taken apart.
+/// What an answer of our own needs of a request that has been taken apart.
 struct Asked {
     method: Method,
     version: Version,
+    has_body: bool,
     accept: HeaderMap,
 }
 
@@ -223,7 +230,10 @@ fn finish(reply: Reply, asked: &Asked, client: &Client, exchange: Exchange) -> R
     let (mut parts, content) = reply.response.into_parts();
     exchange.expect(reply.outcome, parts.status);
     let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    if client.closing.get() && asked.version != Version::HTTP_2 && !is_tunnel {
+    // A body that nobody reads ends an HTTP/1 connection; whether hyper has it already is chance, and is not waited for
+    // (RFC 9110 section 10.1.1, RFC 9112 section 9.3).
+    let leaves_body = asked.has_body && matches!(content, Content::Own(_));
+    if (client.closing.get() || leaves_body) && asked.version != Version::HTTP_2 && !is_tunnel {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let body = match content {
