@@ -36,9 +36,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Fields by which other software is told another host or path; from a client they would speak past the verdict.
-const OTHER_TARGET: [HeaderName; 3] = [
+/// Fields by which other software is told another host, path or client; from a client they would speak past the verdict.
+const SPEAKING_PAST_US: [HeaderName; 5] = [
     HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
 ];
@@ -150,7 +152,7 @@ fn set_forwarding(fields: &mut HeaderMap, host: &HeaderValue, client: &Client, t
 
 fn drop_foreign_forwarding(fields: &mut HeaderMap) {
     fields.remove(FORWARDED);
-    for name in &OTHER_TARGET {
+    for name in &SPEAKING_PAST_US {
         fields.remove(name);
     }
     while let Some(name) = fields.keys().find(|name| name.as_str().starts_with("x-forwarded-")).cloned() {
