@@ -334,6 +334,29 @@ fn bytes_beyond_a_response_reach_nobody() {
 }
 
 #[test]
+fn response_that_is_read_with_leniency_is_sent_on_clean() {
+    for (section, bytes) in [
+        ("9112 2.2", "HTTP/1.1 200 OK\nX-Kept: a\nContent-Length: 2\n\nok"),
+        ("9110 8.6", "HTTP/1.1 200 OK\r\nX-Kept: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
+        ("9110 8.6", "HTTP/1.1 200 OK\r\nX-Kept: a\r\nContent-Length: 2, 2\r\n\r\nok"),
+        ("9112 7.1.1", "HTTP/1.1 200 OK\r\nX-Kept: a\r\nTransfer-Encoding: chunked\r\n\r\n2 ;x\r\nok\r\n0\r\n\r\n"),
+        ("9112 4", "HTTP/1.1 200\r\nX-Kept: a\r\nContent-Length: 2\r\n\r\nok"),
+    ] {
+        let (_origin, edge) = hostile(bytes.into());
+        let mut connection = edge.http();
+        connection.send("GET /bad HTTP/1.1\r\nHost: open.example\r\nConnection: close\r\n\r\n");
+        let sent = String::from_utf8(connection.read_to_end().unwrap()).unwrap();
+        let what = format!("RFC {section}: {bytes:?}: {sent:?}");
+        assert!(sent.starts_with("HTTP/1.1 200 "), "{what}");
+        assert!(!sent.replace("\r\n", "").contains(['\r', '\n']), "{what}");
+        let fields =
+            sent.matches("content-length: 2\r\n").count() + sent.matches("transfer-encoding: chunked\r\n").count();
+        assert_eq!((fields, sent.matches("x-kept: a\r\n").count()), (1, 1), "{what}");
+        assert_eq!(edge.get("open.example", "/").text(), "mine", "{what}");
+    }
+}
+
+#[test]
 fn flood_of_interim_responses_and_a_head_without_end_are_bounded() {
     let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(10_000) + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let (_origin, edge) = hostile(interim.into_bytes());
