@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::table::{MAX_VALUE, Pointer, TableBuilder, hash, hasher};
+use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder, hash, hasher};
 use super::{Candidate, Index, IndexDecision, IndexException, IndexSource, Role, Source, is_shadow};
 use crate::blocklist::decision::Decision;
 use crate::blocklist::pattern::Reach;
@@ -20,7 +20,7 @@ impl Index {
     /// With 65,536 sources or more, or with 64 GiB of names.
     pub fn build(sources: &[Arc<IndexSource>], seed: u64) -> Self {
         let mut index = Self {
-            table: TableBuilder::new(0, seed).finish(),
+            table: TableBuilder::new(0, Masks::default(), seed).finish(),
             lists: Box::default(),
             sources: number_sources(sources),
             decisions: number_decisions(sources),
@@ -29,22 +29,23 @@ impl Index {
             has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
         };
         index.has_shadow = index.decisions.iter().any(|entry| entry.is_shadow);
-        let keys = sorted_keys(&index, seed);
+        let (keys, masks) = sorted_keys(&index, seed);
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
         let mut filler = Filler {
-            table: TableBuilder::new(distinct, seed),
+            table: TableBuilder::new(distinct, masks, seed),
             lists: Vec::new(),
-            names: vec![0; index.sources.len()],
+            repeated: vec![0; index.sources.len()],
             index: &index,
         };
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             filler.add(same_hash);
         }
-        let Filler { table, lists, names, .. } = filler;
+        let Filler { table, lists, repeated, .. } = filler;
         index.table = table.finish();
         index.lists = lists.into_boxed_slice();
-        for (source, names) in index.sources.iter_mut().zip(names) {
-            source.names = names;
+        for (source, repeated) in index.sources.iter_mut().zip(repeated) {
+            let names = &source.source.parsed.names;
+            source.names = names.len() - names.exceptions() - repeated;
         }
         index
     }
@@ -57,26 +58,26 @@ struct Key {
     position: u64,
 }
 
-fn sorted_keys(index: &Index, seed: u64) -> Vec<Key> {
+fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
     let hasher = hasher(seed);
     let total = index.sources.iter().map(|source| source.source.parsed.names.len()).sum();
     let mut keys = Vec::with_capacity(total);
+    let mut masks = Masks::default();
     for source in &index.sources {
-        keys.extend(
-            source.source.parsed.names.iter().map(|record| Key {
-                hash: hash(&hasher, record.name),
-                position: source.start + u64::from(record.offset),
-            }),
-        );
+        keys.extend(source.source.parsed.names.iter().map(|record| {
+            masks.add(record.name);
+            Key { hash: hash(&hasher, record.name), position: source.start + u64::from(record.offset) }
+        }));
     }
     keys.sort_unstable();
-    keys
+    (keys, masks)
 }
 
 struct Filler<'i> {
     table: TableBuilder,
     lists: Vec<Candidate>,
-    names: Vec<usize>,
+    /// For each source, how many of its names block by a pattern that it has already had.
+    repeated: Vec<usize>,
     /// Sources and decisions are there already; its table is still empty.
     index: &'i Index,
 }
@@ -85,12 +86,8 @@ impl Filler<'_> {
     /// Adds the records of one hash: nearly always of one name, and most often one record.
     fn add(&mut self, same_hash: &[Key]) {
         if let [key] = same_hash {
-            if let Some((source, record)) = self.index.record(key.position)
-                && let Some(candidate) = self.index.candidate(source, &record)
-            {
-                self.names[usize::from(source)] += usize::from(!candidate.role.lifts());
-                self.table.insert(key.hash, record.name, Pointer::Record(key.position));
-            }
+            // The record is not touched: in the order of hashes it is not in any cache.
+            self.table.insert(key.hash, Pointer::Record(key.position));
             return;
         }
         let mut entries: Vec<(&[u8], Candidate)> = same_hash
@@ -103,28 +100,16 @@ impl Filler<'_> {
         entries.sort_by_cached_key(|(name, candidate)| (*name, self.precedence(candidate)));
         for same_name in entries.chunk_by(|one, other| one.0 == other.0) {
             let candidates: Vec<Candidate> = same_name.iter().map(|(_, candidate)| *candidate).collect();
-            self.add_name(same_hash[0].hash, same_name[0].0, candidates);
+            self.add_name(same_hash[0].hash, candidates);
         }
     }
 
-    fn add_name(&mut self, hash: u64, name: &[u8], mut candidates: Vec<Candidate>) {
-        let same_entry = |one: &Candidate, other: &Candidate| {
-            (one.source, one.owner, one.reach, one.role) == (other.source, other.owner, other.reach, other.role)
-        };
+    fn add_name(&mut self, hash: u64, mut candidates: Vec<Candidate>) {
+        self.count_repeated(&candidates);
         // A line that is repeated says nothing new; the first one counts.
-        candidates.dedup_by(|later, earlier| same_entry(later, earlier));
-        let mut patterns: Vec<(u16, Reach)> = candidates
-            .iter()
-            .filter(|candidate| !candidate.role.lifts())
-            .map(|candidate| (candidate.source, candidate.reach))
-            .collect();
-        patterns.sort_unstable();
-        patterns.dedup();
-        for (source, _) in patterns {
-            self.names[usize::from(source)] += 1;
-        }
+        candidates.dedup_by(|later, earlier| later.is_same(earlier));
         if let [candidate] = candidates.as_slice() {
-            self.table.insert(hash, name, Pointer::Record(candidate.position));
+            self.table.insert(hash, Pointer::Record(candidate.position));
             return;
         }
         let start = self.lists.len() as u64;
@@ -132,7 +117,16 @@ impl Filler<'_> {
             last.position |= Candidate::LAST;
         }
         self.lists.append(&mut candidates);
-        self.table.insert(hash, name, Pointer::List(start));
+        self.table.insert(hash, Pointer::List(start));
+    }
+
+    fn count_repeated(&mut self, candidates: &[Candidate]) {
+        let blocking = candidates.iter().filter(|candidate| !candidate.role.lifts());
+        let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach)).collect();
+        patterns.sort_unstable();
+        for pair in patterns.windows(2).filter(|pair| pair[0] == pair[1]) {
+            self.repeated[usize::from(pair[0].0)] += 1;
+        }
     }
 
     /// The order among the entries of one name: those for the name alone first, then by decision, then as they were written.

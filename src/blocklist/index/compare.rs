@@ -119,9 +119,3 @@ impl Index {
         }
     }
 }
-
-impl Candidate {
-    fn is_same(&self, other: &Self) -> bool {
-        (self.source, self.owner, self.reach, self.role) == (other.source, other.owner, other.reach, other.role)
-    }
-}

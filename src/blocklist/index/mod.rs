@@ -361,6 +361,11 @@ impl Candidate {
         self.position & !Self::LAST
     }
 
+    /// Whether both say the same, in two lines.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.source, self.owner, self.reach, self.role) == (other.source, other.owner, other.reach, other.role)
+    }
+
     /// Whether it covers the host, which is the name itself or below it.
     const fn covers(&self, itself: bool) -> bool {
         if itself { self.reach.covers_itself() } else { self.reach.covers_below() }

@@ -53,7 +53,7 @@ pub(super) struct Table {
 
 /// Which numbers of labels and which lengths the names have.
 #[derive(Debug, Clone, Copy, Default)]
-struct Masks {
+pub(super) struct Masks {
     labels: u128,
     lengths: [u64; 4],
 }
@@ -117,17 +117,25 @@ impl Table {
     }
 }
 
+impl Masks {
+    /// Takes in a name.
+    pub(super) fn add(&mut self, name: &[u8]) {
+        self.labels |= 1 << (labels(name) % 128);
+        self.lengths[name.len() / 64 % 4] |= 1 << (name.len() % 64);
+    }
+}
+
 impl TableBuilder {
-    /// A table for a number of distinct names.
-    pub(super) fn new(names: usize, seed: u64) -> Self {
+    /// A table for a number of distinct names, which are those that the masks have taken in.
+    pub(super) fn new(names: usize, masks: Masks, seed: u64) -> Self {
         let home_lines = (names as u64 * 10).div_ceil(NAMES_PER_TEN_LINES).max(1);
         let lines = vec![Line([0; SLOTS]); usize::try_from(home_lines).unwrap_or(usize::MAX)];
-        Self { lines, masks: Masks::default(), hasher: hasher(seed), home_lines, longest_chain: 0 }
+        Self { lines, masks, hasher: hasher(seed), home_lines, longest_chain: 0 }
     }
 
     /// Adds a name that is not there yet. Names come in the order of their hashes, so that memory is filled from one end
     /// to the other.
-    pub(super) fn insert(&mut self, hash: u64, name: &[u8], pointer: Pointer) {
+    pub(super) fn insert(&mut self, hash: u64, pointer: Pointer) {
         let bits = wanted(hash)
             | match pointer {
                 Pointer::Record(value) => value,
@@ -149,8 +157,6 @@ impl TableBuilder {
             at += 1;
         }
         self.longest_chain = self.longest_chain.max((at - home) as u32 + 1);
-        self.masks.labels |= 1 << (labels(name) % 128);
-        self.masks.lengths[name.len() / 64 % 4] |= 1 << (name.len() % 64);
     }
 
     pub(super) fn finish(self) -> Table {
@@ -199,13 +205,15 @@ mod tests {
     use super::*;
 
     fn table(names: &[String], home_for: usize) -> Table {
-        let mut builder = TableBuilder::new(home_for, 7);
+        let mut masks = Masks::default();
+        names.iter().for_each(|name| masks.add(name.as_bytes()));
+        let mut builder = TableBuilder::new(home_for, masks, 7);
         let mut keys: Vec<_> =
             names.iter().enumerate().map(|(at, name)| (hash(&builder.hasher, name.as_bytes()), at)).collect();
         keys.sort_unstable();
         for (hash, at) in keys {
             let pointer = if at % 2 == 0 { Pointer::Record(at as u64) } else { Pointer::List(at as u64) };
-            builder.insert(hash, names[at].as_bytes(), pointer);
+            builder.insert(hash, pointer);
         }
         builder.finish()
     }
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn empty_table_needs_no_probe() {
-        let table = TableBuilder::new(0, 0).finish();
+        let table = TableBuilder::new(0, Masks::default(), 0).finish();
         assert!((1..128).all(|labels| (1..254).all(|bytes| !table.may_have(labels, bytes))));
         assert_eq!(table.find(b"a", Some), None);
     }
