@@ -63,6 +63,14 @@ impl Finding {
         Self { severity: Severity::Error, place: None, message: message.into() }
     }
 
+    /// Place and message in one line, for the log: it says the severity itself, and has no room for an excerpt.
+    pub fn log_line(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|f| match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.message),
+            None => f.write_str(&self.message),
+        })
+    }
+
     /// Whether the input is refused because of this finding.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
@@ -172,5 +180,13 @@ mod tests {
         let text = SourceText::new(Path::new("a.toml"), "first\nkye = 1\n");
         let shown = Finding::error(text.place(6), "unknown key `kye`").to_string();
         assert_eq!(shown, "error: a.toml:2:1: unknown key `kye`\n  2 | kye = 1\n    | ^");
+    }
+
+    #[test]
+    fn line_of_the_log_has_place_and_message_and_nothing_to_escape() {
+        let text = SourceText::new(Path::new("a.toml"), "first\nkye = \"1\"\n");
+        let warning = Finding::warning(text.place(6), "unknown key `kye`");
+        assert_eq!(warning.log_line().to_string(), "a.toml:2:1: unknown key `kye`");
+        assert_eq!(Finding::without_place("port 80 is in use").log_line().to_string(), "port 80 is in use");
     }
 }

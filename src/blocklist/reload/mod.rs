@@ -280,7 +280,7 @@ impl Reloader {
                 self.conclude(pass, trigger, began, lifted)
             }
             Err(finding) => {
-                tracing::error!(trigger = trigger.name(), "{finding}");
+                tracing::error!(trigger = trigger.name(), "{}", finding.log_line());
                 self.counts.refused += 1;
                 self.publish_status();
                 let failed = vec![(String::new(), vec![finding])];
@@ -354,7 +354,7 @@ impl Reloader {
                 "source in force"
             );
             for warning in content.iter().flat_map(|content| content.warnings.iter()).take(LOGGED_WARNINGS) {
-                tracing::warn!(source = applied.source, "{warning}");
+                tracing::warn!(source = applied.source, "{}", warning.log_line());
             }
         }
         self.log_refusals(pass, trigger);
@@ -368,12 +368,12 @@ impl Reloader {
             let name = &source.config.name;
             match (before, now) {
                 (before, Some(now)) if before != Some(now) => {
-                    let (first, count) = (now.first().map(ToString::to_string).unwrap_or_default(), now.len());
+                    let first = now.first().map(|finding| finding.log_line().to_string()).unwrap_or_default();
                     let trigger = trigger.name();
                     tracing::error!(
                         source = name,
                         trigger,
-                        findings = count,
+                        findings = now.len(),
                         "source refused, last good stays: {first}"
                     );
                 }
