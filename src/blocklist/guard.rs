@@ -66,6 +66,8 @@ pub(super) struct Guarded {
 /// A parsed source before it has passed.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
+    /// The source's name.
+    pub(super) source: &'a str,
     pub(super) content: &'a SourceContent,
     /// The name that findings give the file.
     pub(super) file: &'a Path,
@@ -151,7 +153,7 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
 }
 
 fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
-    let Candidate { file, bytes, mut parsed, names_before, allow_shrink, .. } = candidate;
+    let Candidate { file, bytes, mut parsed, source, names_before, allow_shrink, .. } = candidate;
     let refuse = |message: String| vec![Finding::error(Place::file(file), message)];
     let mut dropped = lines_dropped_by_format(&mut parsed);
     let mut warnings = std::mem::take(&mut parsed.findings);
@@ -177,7 +179,7 @@ fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<
         if lost * 100 > names_before * usize::from(config.max_shrink_percent) {
             return Err(refuse(format!(
                 "the list shrinks from {names_before} names to {}, more than max_shrink_percent = {}; if that is right, \
-                 let it through once with POST /api/v1/reload?allow_shrink=SOURCE",
+                 let it through once with POST /api/v1/reload?allow_shrink={source}",
                 patterns.len(),
                 config.max_shrink_percent
             )));

@@ -258,10 +258,21 @@ impl Reloader {
         }
         let gone =
             self.sources.iter().filter(|source| !config.sources.iter().any(|kept| kept.name == source.config.name));
-        let lifted: usize = gone.filter_map(|source| source.in_force.as_ref()).map(|content| content.names).sum();
+        let gone: Vec<(String, usize)> = gone
+            .map(|source| (source.config.name.clone(), source.in_force.as_ref().map_or(0, |content| content.names)))
+            .collect();
         self.state = config.state_directory.as_ref().map(StateDirectory::new);
         (self.config, self.watch) = (config, watch);
-        Ok(self.finish(Ok(pass), trigger, began, lifted))
+        let report = self.finish(Ok(pass), trigger, began, gone.iter().map(|(_, names)| names).sum());
+        for (source, names) in gone {
+            tracing::info!(
+                generation = report.generation,
+                source,
+                names,
+                "source lifted: it is not in the configuration any more"
+            );
+        }
+        Ok(report)
     }
 
     /// Puts the result of a pass in force; `lifted` names went with their source.
