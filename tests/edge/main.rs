@@ -20,6 +20,8 @@ mod limits;
 mod list_reload;
 mod metrics;
 mod notice;
+mod soak;
+mod streaming;
 mod support;
 mod tls_reload;
 mod websocket;
