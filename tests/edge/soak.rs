@@ -138,8 +138,7 @@ fn every_answer_is_right_while_the_list_is_rewritten_once_a_second() {
     let (next, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (mut times, mut delays) = thread::scope(|scope| {
         let writer = scope.spawn(|| list.rewrite_until(&edge, Duration::from_secs(1), &done));
-        let clients: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(|| list.ask(&edge, &next, requests))).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| list.ask(&edge, &next, requests))).collect();
         let answers: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::SeqCst);
         let delays = writer.join().unwrap();

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -62,6 +63,8 @@ impl Edge {
     pub fn start_under(setup: &Setup, wrapper: &[&str]) -> Self {
         let directory = TempDir::new().expect("a fresh directory");
         setup.write(directory.path());
+        // Whoever the other one makes of us may look into it.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let (child, log) = serve(wrapped(wrapper).current_dir(directory.path()));
         let edge = Self { child, directory, log };
         edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
