@@ -10,6 +10,7 @@
 mod admin;
 mod blocking;
 mod cli;
+mod client_faults;
 mod deploy;
 mod drain;
 mod examples;
@@ -21,6 +22,7 @@ mod list_faults;
 mod list_reload;
 mod metrics;
 mod notice;
+mod process_faults;
 mod soak;
 mod streaming;
 mod support;

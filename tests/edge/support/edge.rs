@@ -71,10 +71,11 @@ impl Edge {
         edge
     }
 
-    /// Kills it without a word of warning and starts it again in the same directory, without waiting.
-    pub fn kill_and_start_again(&mut self) {
+    /// Kills it without a word of warning and, after `meanwhile`, starts it again in the same directory.
+    pub fn kill_and_start_again_after(&mut self, meanwhile: impl FnOnce()) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("a child can be waited for");
+        meanwhile();
         (self.child, self.log) = serve(&mut command(&self.directory));
     }
 
