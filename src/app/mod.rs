@@ -97,6 +97,9 @@ struct StopSignals {
 impl Signals {
     fn new() -> Result<Self, StartError> {
         let take = |kind| signal(kind).map_err(|error| failed(format!("signals cannot be received: {error}")));
+        // Once it is taken, a copy that is larger than files may be (RLIMIT_FSIZE) is an error like a full disk, and not
+        // the end of the process.
+        let _ = take(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self {
             hangup: take(SignalKind::hangup())?,
             stops: StopSignals { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? },

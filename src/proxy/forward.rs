@@ -30,6 +30,7 @@ use super::upgrade::{Judge, Tunnel};
 use super::upstream::Upstream;
 use super::upstream::connect::connect;
 use super::upstream::pool::Connection;
+use super::upstream::received::Received;
 use super::upstream_body::{Lease, UpstreamBody};
 use super::upstream_head;
 
@@ -189,7 +190,7 @@ impl Errand<'_> {
         upload: Option<&Rc<Upload>>,
     ) -> Result<Answer, Lost> {
         let started = Instant::now();
-        let received_before = connection.received_bytes();
+        connection.received.begin();
         let own_alarm = if upload.is_none() { Some(self.worker.sweep.alarm()) } else { None };
         let alarm = upload.map(|upload| upload.response_alarm()).or(own_alarm.as_ref());
         if let Some(alarm) = alarm {
@@ -204,11 +205,12 @@ impl Errand<'_> {
         let metrics = self.upstream.metrics();
         let lost = match sent {
             Some(Ok(response)) => {
+                connection.received.set_head();
                 metrics.count_request(self.worker.id, CodeClass::of(response.status().as_u16()));
                 metrics.response_seconds.observe(self.worker.id, started.elapsed());
                 return Ok(Answer { response, connection, alarm: own_alarm });
             }
-            Some(Err(error)) => lost(error, connection.received_bytes() > received_before, upload),
+            Some(Err(error)) => lost(error, &connection.received, upload),
             None => Lost::Failed(blame(Failure::ResponseTimeout, upload)),
         };
         if !matches!(lost, Lost::Unsent(_)) {
@@ -219,12 +221,12 @@ impl Errand<'_> {
 }
 
 /// Why hyper has no answer.
-fn lost(mut error: TrySendError<Request<RequestBody>>, has_begun: bool, upload: Option<&Rc<Upload>>) -> Lost {
+fn lost(mut error: TrySendError<Request<RequestBody>>, received: &Received, upload: Option<&Rc<Upload>>) -> Lost {
     if let Some(request) = error.take_message() {
         return Lost::Unsent(Box::new(request));
     }
     let error = error.into_error();
-    let failure = if error.is_parse() {
+    let failure = if error.is_parse() || received.is_flood() {
         Failure::UpstreamMalformed
     } else if error.is_user() {
         Failure::Internal
@@ -232,7 +234,7 @@ fn lost(mut error: TrySendError<Request<RequestBody>>, has_begun: bool, upload: 
         Failure::UpstreamClosed
     };
     match blame(failure, upload) {
-        Fault::Failed(Failure::UpstreamClosed) if !has_begun => Lost::Silent,
+        Fault::Failed(Failure::UpstreamClosed) if !received.has_begun() => Lost::Silent,
         fault => Lost::Failed(fault),
     }
 }

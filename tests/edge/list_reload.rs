@@ -258,7 +258,7 @@ fn poll_finds_a_change_that_no_event_tells() {
 }
 
 /// Breaks the list in one way, and checks that nothing changed but what tells of it.
-fn bad_list_changes_nothing(spoil: impl Fn(&Path)) {
+pub fn bad_list_changes_nothing(spoil: impl Fn(&Path)) {
     let origin = Origin::hello();
     let edge = setup(&origin).start();
     let before = edge.generation();

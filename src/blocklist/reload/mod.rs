@@ -179,7 +179,7 @@ impl Reloader {
                     let changed: BTreeSet<usize> = changed.into_iter().collect();
                     self.reload(trigger, &[], |index| changed.contains(&index));
                 }
-                () = tokio::time::sleep(clock), if self.next_change.is_some() => self.follow_the_clock(Timestamp::now()),
+                () = tokio::time::sleep(clock) => self.follow_the_clock(Timestamp::now()),
                 () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => self.let_go(),
             }
         }
@@ -404,9 +404,10 @@ impl Reloader {
         }
     }
 
-    /// A decision starts or ends: the names are the same, the generation is another.
+    /// A decision starts or ends: the names are the same, the generation is another. Where the clock was set back, what
+    /// comes next is another too.
     fn follow_the_clock(&mut self, now: Timestamp) {
-        if self.next_change.is_none_or(|next| now < next) {
+        if self.index.next_change_after(now) == self.next_change {
             return;
         }
         self.publish(Arc::clone(&self.index), now);

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -54,24 +55,28 @@ impl Edge {
 
     /// Starts the program in a directory that is written already.
     pub fn start_in(directory: TempDir) -> Self {
-        let mut child = command(&directory)
-            .args(["serve", "--config", "sluis.toml"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let log: Arc<Log> = Arc::default();
-        let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writer.state.lock().expect("nobody panics with the lock").lines.push(without_colour(&line));
-                writer.changed.notify_all();
-            }
-            writer.state.lock().expect("nobody panics with the lock").ended = true;
-            writer.changed.notify_all();
-        });
+        let (child, log) = serve(&mut command(&directory));
         Self { child, directory, log }
+    }
+
+    /// Starts the program by another one that becomes it (`prlimit`, `setpriv`, `faketime`); returns when it is ready.
+    pub fn start_under(setup: &Setup, wrapper: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a fresh directory");
+        setup.write(directory.path());
+        // Whoever the other one makes of us may look into it.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let (child, log) = serve(wrapped(wrapper).current_dir(directory.path()));
+        let edge = Self { child, directory, log };
+        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+        edge
+    }
+
+    /// Kills it without a word of warning and, after `meanwhile`, starts it again in the same directory.
+    pub fn kill_and_start_again_after(&mut self, meanwhile: impl FnOnce()) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("a child can be waited for");
+        meanwhile();
+        (self.child, self.log) = serve(&mut command(&self.directory));
     }
 
     /// Where a listener (or `admin`, `metrics`) was bound, by the line that says so.
@@ -180,6 +185,11 @@ impl Edge {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// How many file descriptors it holds.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs, on Linux").count()
+    }
+
     /// Everything in the log so far.
     pub fn log(&self) -> String {
         self.log.state.lock().expect("nobody panics with the lock").lines.join("\n")
@@ -242,10 +252,34 @@ impl Finished {
 
 /// The program without arguments, to be run in this directory.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluis"));
+    wrapped(&[])
+}
+
+/// The program as the last argument of another one.
+fn wrapped(wrapper: &[&str]) -> Command {
+    let mut words = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_sluis")]);
+    let mut command = Command::new(words.next().expect("there is the program itself"));
     // A backtrace is not for users; that none is shown is part of what is tested.
-    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command.args(words).env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
+}
+
+/// Starts serving; what it writes to standard error is collected from then on.
+fn serve(command: &mut Command) -> (Child, Arc<Log>) {
+    let command = command.args(["serve", "--config", "sluis.toml"]);
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("the program starts");
+    let log: Arc<Log> = Arc::default();
+    let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            writer.state.lock().expect("nobody panics with the lock").lines.push(without_colour(&line));
+            writer.changed.notify_all();
+        }
+        writer.state.lock().expect("nobody panics with the lock").ended = true;
+        writer.changed.notify_all();
+    });
+    (child, log)
 }
 
 fn command(directory: &TempDir) -> Command {
