@@ -9,7 +9,9 @@
 
 mod admin;
 mod blocking;
+mod bypass;
 mod cli;
+mod connections;
 mod deploy;
 mod drain;
 mod examples;
@@ -20,6 +22,7 @@ mod limits;
 mod list_reload;
 mod metrics;
 mod notice;
+mod smuggling;
 mod support;
 mod tls_reload;
 mod websocket;
