@@ -35,7 +35,7 @@ async fn in_order(stop: &Arc<StopSignal>, mut workers: Workers, config: DrainCon
     tokio::time::sleep(config.delay).await;
     stop.advance(Phase::Draining);
     if tokio::time::timeout(config.timeout, workers.all_ended()).await.is_err() {
-        tracing::warn!("some requests were not finished in time and are cut");
+        tracing::warn!("the time for the stop has passed; what is still open is cut, upgraded connections too");
         stop.advance(Phase::Cut);
         workers.all_ended().await;
     }

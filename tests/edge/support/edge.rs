@@ -140,7 +140,7 @@ impl Edge {
         kill_process(pid, signal).expect("the program still runs");
     }
 
-    /// Waits for the end and gives the exit status.
+    /// Waits for the end, of the log too, and gives the exit status.
     pub fn wait_exit(&mut self) -> i32 {
         let child = &mut self.child;
         let mut status = None;
@@ -148,6 +148,7 @@ impl Edge {
             status = child.try_wait().expect("a child can be waited for");
             status.is_some()
         });
+        eventually("its log ends", || self.log.state.lock().expect("nobody panics with the lock").ended);
         status.and_then(|status| status.code()).expect("it ends by itself, not by a signal")
     }
 
