@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{self, Phase, StopSignal};
 use crate::finding::Finding;
 use crate::proxy::upstream::resolve;
+use crate::telemetry::log_queue;
 use crate::telemetry::logging::{self, LoggingHandle};
 use crate::telemetry::panics;
 
@@ -78,6 +79,7 @@ pub fn run(config: Config, reread: Reread, announce: impl FnOnce(&Bound)) -> Res
     let ending = runtime.block_on(control(config, reread, logging, announce));
     // A name server that does not answer must not hold up the end.
     runtime.shutdown_background();
+    log_queue::flush();
     ending
 }
 

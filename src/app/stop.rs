@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::drain::{Phase, StopSignal};
 use crate::proxy::DrainConfig;
+use crate::telemetry::log_queue;
 
 use super::workers::Workers;
 use super::{Ending, StopSignals};
@@ -25,6 +26,7 @@ pub(super) async fn stop(
         ending = in_order(stop, workers, config) => ending,
         () = signals.next() => {
             tracing::warn!("told to stop a second time; what was begun is cut");
+            log_queue::flush();
             std::process::exit(CUT_STATUS)
         }
     }

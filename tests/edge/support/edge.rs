@@ -36,6 +36,8 @@ struct Log {
 struct LogState {
     lines: Vec<String>,
     ended: bool,
+    /// Nobody takes what is written.
+    stopped: bool,
 }
 
 impl Edge {
@@ -184,6 +186,12 @@ impl Edge {
         self.log.state.lock().expect("nobody panics with the lock").lines.join("\n")
     }
 
+    /// Takes nothing of what it writes any more, or again.
+    pub fn stop_reading_the_log(&self, stopped: bool) {
+        self.log.state.lock().expect("nobody panics with the lock").stopped = stopped;
+        self.log.changed.notify_all();
+    }
+
     /// Waits for a line in the log, past or to come.
     pub fn wait_for_log(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let state = self.log.state.lock().expect("nobody panics with the lock");
@@ -262,7 +270,9 @@ fn serve(command: &mut Command) -> (Child, Arc<Log>) {
     let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            writer.state.lock().expect("nobody panics with the lock").lines.push(without_colour(&line));
+            let state = writer.state.lock().expect("nobody panics with the lock");
+            let waited = writer.changed.wait_while(state, |state| state.stopped);
+            waited.expect("nobody panics with the lock").lines.push(without_colour(&line));
             writer.changed.notify_all();
         }
         writer.state.lock().expect("nobody panics with the lock").ended = true;
