@@ -146,7 +146,11 @@ async fn control(
     let mut resolving = std::pin::pin!(resolve::keep_resolved(upstreams));
     loop {
         tokio::select! {
-            Some(()) = signals.hangup.recv() => parts.reread(&reread).await,
+            Some(()) = signals.hangup.recv() => tokio::select! {
+                () = parts.reread(&reread) => {}
+                // A stop does not wait for what is not used any more: a large list, a name server that is away.
+                () = signals.stops.next() => break,
+            },
             () = signals.stops.next() => break,
             () = &mut resolving => {}
             () = workers.first_ended() => {

@@ -222,6 +222,29 @@ fn signals_in_any_order_do_no_harm() {
 }
 
 #[test]
+fn term_does_not_wait_for_what_a_hangup_reads() {
+    let origin = waiting_origin(10_000);
+    let names = |tag: char| (0..300_000).map(|number| format!("{tag}-{number}.example\n")).collect::<String>();
+    let mut edge =
+        Setup::new(origin.address()).without_tls().feed("name.example\n").blocklist("settle = \"1h\"").start();
+    let mut busy = edge.http();
+    busy.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");
+    origin.wait_for(1);
+    // Read twice, so that one is read while the next waits.
+    for tag in ['a', 'b'] {
+        std::fs::write(edge.path("feed.txt"), names(tag)).unwrap();
+        edge.signal(Signal::HUP);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let told = Instant::now();
+    edge.signal(Signal::TERM);
+    edge.wait_for_log("the stop", |line| line.contains("stopping"));
+    edge.signal(Signal::TERM);
+    assert_eq!(edge.wait_exit(), 3);
+    assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+}
+
+#[test]
 fn clients_that_only_hold_connections_do_not_hold_up_the_end() {
     let origin = waiting_origin(1);
     let mut edge = Setup::new(origin.address()).start();

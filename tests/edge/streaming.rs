@@ -189,7 +189,7 @@ impl Body for Zeros {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        const ZEROS: [u8; PIECE] = [0; PIECE];
+        static ZEROS: [u8; PIECE] = [0; PIECE];
         let count = self.left.min(PIECE);
         self.left -= count;
         self.given.fetch_add(count, Ordering::SeqCst);
