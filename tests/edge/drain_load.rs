@@ -130,6 +130,7 @@ fn streams_of_http2_are_finished_after_goaway_and_no_new_one_is_taken() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let connector = TlsConnector::from(Arc::new(tls_config(&[b"h2"], true)));
         let stream = connector.connect(ServerName::try_from("open.example").unwrap(), stream).await.unwrap();
         let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
