@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{self, Phase, StopSignal};
 use crate::finding::Finding;
 use crate::proxy::upstream::resolve;
+use crate::telemetry::log_queue;
 use crate::telemetry::logging::{self, LoggingHandle};
 use crate::telemetry::panics;
 
@@ -78,6 +79,7 @@ pub fn run(config: Config, reread: Reread, announce: impl FnOnce(&Bound)) -> Res
     let ending = runtime.block_on(control(config, reread, logging, announce));
     // A name server that does not answer must not hold up the end.
     runtime.shutdown_background();
+    log_queue::flush();
     ending
 }
 
@@ -144,7 +146,11 @@ async fn control(
     let mut resolving = std::pin::pin!(resolve::keep_resolved(upstreams));
     loop {
         tokio::select! {
-            Some(()) = signals.hangup.recv() => parts.reread(&reread).await,
+            Some(()) = signals.hangup.recv() => tokio::select! {
+                () = parts.reread(&reread) => {}
+                // A stop does not wait for what is not used any more: a large list, a name server that is away.
+                () = signals.stops.next() => break,
+            },
             () = signals.stops.next() => break,
             () = &mut resolving => {}
             () = workers.first_ended() => {

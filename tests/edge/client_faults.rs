@@ -141,6 +141,7 @@ fn streams_of_http2_that_are_reset_leave_nothing() {
     leaves_nothing(&edge, "by RST_STREAM", 20, |edge, number| {
         runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(edge.address("https")).await.unwrap();
+            stream.set_nodelay(true).unwrap();
             let connector = TlsConnector::from(Arc::new(tls_config(&[b"h2"], true)));
             let stream = connector.connect(ServerName::try_from("open.example").unwrap(), stream).await.unwrap();
             let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();

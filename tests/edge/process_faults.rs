@@ -9,12 +9,13 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::support::client::tcp;
 use crate::support::setup::record;
-use crate::support::{Edge, Origin, Setup, eventually, peers};
+use crate::support::{Connection, Edge, Origin, Setup, eventually, peers};
 
 /// Seconds of processor time that a process has used.
 fn busy(edge: &Edge) -> f64 {
@@ -167,4 +168,43 @@ fn clock_that_is_set_moves_decisions_and_no_timeout() {
     let metrics = edge.metrics();
     assert_eq!(metrics.outcome("failed") + metrics.outcome("aborted"), 0);
     assert_eq!(metrics.sum("sluis_connections_total", &[]), 2.0);
+}
+
+#[test]
+fn log_that_nobody_takes_holds_nothing_up_and_tells_what_it_lost() {
+    let origin = Origin::hello();
+    let records = |round: usize| {
+        (0..12)
+            .map(|number| record(&format!("r{number}"), &format!("host-{round}-{number}.example")))
+            .collect::<String>()
+    };
+    for stays_blocked in [false, true] {
+        let mut edge = Setup::new(origin.address()).without_tls().records(records(0)).start();
+        // Those who wait for a line would wait for ever.
+        let (http, admin) = (edge.address("http"), edge.address("admin"));
+        edge.stop_reading_the_log(true);
+        let mut connection = Connection::plain(http);
+        for round in 1..=200 {
+            fs::write(edge.path("blocklist.toml"), records(round)).unwrap();
+            let mut asking = Connection::plain(admin);
+            asking.send(format!("POST /api/v1/reload HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 0\r\n\r\n"));
+            assert_eq!(asking.read_response().status, 200, "round {round}");
+            assert_eq!(connection.get(&format!("host-{round}-0.example"), "/").status, 403, "round {round}");
+        }
+        if !stays_blocked {
+            edge.stop_reading_the_log(false);
+            edge.wait_for_log("the loss", |line| line.contains("lines of the log were lost"));
+        }
+        let begun = Instant::now();
+        edge.signal(Signal::TERM);
+        let mut ended = false;
+        eventually("it ends", || {
+            ended = ended || !edge.is_running();
+            ended
+        });
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        edge.stop_reading_the_log(false);
+        assert_eq!(edge.wait_exit(), 0);
+        assert!(stays_blocked || edge.log().contains("stopped"), "the last line is written");
+    }
 }

@@ -189,7 +189,7 @@ impl Body for Zeros {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        const ZEROS: [u8; PIECE] = [0; PIECE];
+        static ZEROS: [u8; PIECE] = [0; PIECE];
         let count = self.left.min(PIECE);
         self.left -= count;
         self.given.fetch_add(count, Ordering::SeqCst);
@@ -210,6 +210,7 @@ fn over_http2(edge: &Edge, body: Zeros, meanwhile: impl FnOnce()) -> usize {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(edge.address("https")).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let connector = TlsConnector::from(Arc::new(tls_config(&[b"h2"], true)));
         let stream = connector.connect(ServerName::try_from("open.example").unwrap(), stream).await.unwrap();
         let (mut sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();

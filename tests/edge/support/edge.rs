@@ -36,6 +36,8 @@ struct Log {
 struct LogState {
     lines: Vec<String>,
     ended: bool,
+    /// Nobody takes what is written.
+    stopped: bool,
 }
 
 impl Edge {
@@ -152,7 +154,7 @@ impl Edge {
         kill_process(pid, signal).expect("the program still runs");
     }
 
-    /// Waits for the end and gives the exit status.
+    /// Waits for the end, of the log too, and gives the exit status.
     pub fn wait_exit(&mut self) -> i32 {
         let child = &mut self.child;
         let mut status = None;
@@ -160,6 +162,7 @@ impl Edge {
             status = child.try_wait().expect("a child can be waited for");
             status.is_some()
         });
+        eventually("its log ends", || self.log.state.lock().expect("nobody panics with the lock").ended);
         status.and_then(|status| status.code()).expect("it ends by itself, not by a signal")
     }
 
@@ -193,6 +196,12 @@ impl Edge {
     /// Everything in the log so far.
     pub fn log(&self) -> String {
         self.log.state.lock().expect("nobody panics with the lock").lines.join("\n")
+    }
+
+    /// Takes nothing of what it writes any more, or again.
+    pub fn stop_reading_the_log(&self, stopped: bool) {
+        self.log.state.lock().expect("nobody panics with the lock").stopped = stopped;
+        self.log.changed.notify_all();
     }
 
     /// Waits for a line in the log, past or to come.
@@ -273,7 +282,9 @@ fn serve(command: &mut Command) -> (Child, Arc<Log>) {
     let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
     thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            writer.state.lock().expect("nobody panics with the lock").lines.push(without_colour(&line));
+            let state = writer.state.lock().expect("nobody panics with the lock");
+            let waited = writer.changed.wait_while(state, |state| state.stopped);
+            waited.expect("nobody panics with the lock").lines.push(without_colour(&line));
             writer.changed.notify_all();
         }
         writer.state.lock().expect("nobody panics with the lock").ended = true;
