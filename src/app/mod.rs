@@ -127,7 +127,7 @@ async fn control(
 ) -> Result<Ending, StartError> {
     let mut signals = Signals::new()?;
     for warning in &config.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.log_line());
     }
     let addresses = Addresses::bind(&config)?;
     let stop = Arc::new(StopSignal::default());

@@ -214,7 +214,7 @@ impl ListenerState {
             Ok((certificate, warnings)) => {
                 let not_after = certificate.not_after;
                 *pair = PairState { in_force: Some((Arc::new(certificate), sha256, now)), ..PairState::default() };
-                warnings.iter().for_each(|warning| tracing::warn!(listener = self.name, "{warning}"));
+                warnings.iter().for_each(|warning| tracing::warn!(listener = self.name, "{}", warning.log_line()));
                 self.warnings.extend(warnings);
                 tracing::info!(listener = self.name, certificate = name, %not_after, "certificate in force");
                 keep(self.state.as_ref(), PAIR, &format!("{}/{name}", self.name), &bytes.joined());
@@ -255,7 +255,7 @@ impl ListenerState {
         if self.errors.contains(&finding) {
             return Reloaded::default();
         }
-        tracing::error!(listener = self.name, "{finding}; what is in force stays in force");
+        tracing::error!(listener = self.name, "{}; what is in force stays in force", finding.log_line());
         self.errors.retain(|error| error.place != finding.place);
         self.errors.push(finding);
         Reloaded { refused: 1, ..Reloaded::default() }
@@ -358,7 +358,7 @@ fn refuse_pair(pair: &mut PairState, listener: &str, name: &str, sha256: Option<
         pair.refused = Some((sha256, finding));
         return Reloaded::default();
     }
-    tracing::error!(listener, certificate = name, "{finding}; the certificate in force stays in force");
+    tracing::error!(listener, certificate = name, "{}; the certificate in force stays in force", finding.log_line());
     pair.refused = Some((sha256, finding));
     Reloaded { refused: 1, ..Reloaded::default() }
 }

@@ -9,8 +9,10 @@
 
 mod admin;
 mod blocking;
+mod bypass;
 mod cli;
 mod client_faults;
+mod connections;
 mod deploy;
 mod drain;
 mod drain_load;
@@ -24,6 +26,7 @@ mod list_reload;
 mod metrics;
 mod notice;
 mod process_faults;
+mod smuggling;
 mod soak;
 mod streaming;
 mod support;

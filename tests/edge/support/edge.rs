@@ -126,6 +126,18 @@ impl Edge {
         Metrics::parse(&response.text())
     }
 
+    /// The metrics when every request that was begun has ended: started = ended + in flight, in one scrape.
+    pub fn settled(&self, what: &str) -> Metrics {
+        let mut metrics = self.metrics();
+        eventually(what, || {
+            metrics = self.metrics();
+            metrics.sum("sluis_requests_total", &[]) == metrics.sum("sluis_requests_started_total", &[])
+        });
+        assert_eq!(metrics.sum("sluis_requests_in_flight", &[]), 0.0, "{what}");
+        assert_eq!(metrics.sum("sluis_panics_total", &[]), 0.0, "{what}");
+        metrics
+    }
+
     /// The generation in force.
     pub fn generation(&self) -> u64 {
         self.admin_get("/api/v1/status").json()["generation"].as_u64().expect("status has a generation")
