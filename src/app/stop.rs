@@ -21,7 +21,8 @@ pub(super) async fn stop(
     workers: Workers,
     config: DrainConfig,
 ) -> Ending {
-    tracing::info!(delay = ?config.delay, timeout = ?config.timeout, "stopping");
+    let [delay_s, timeout_s] = [config.delay, config.timeout].map(|duration| duration.as_secs_f64());
+    tracing::info!(delay_s, timeout_s, "stopping");
     tokio::select! {
         ending = in_order(stop, workers, config) => ending,
         () = signals.next() => {

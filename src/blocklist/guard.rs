@@ -32,6 +32,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::NotAName, Self::OtherRule, Self::PublicSuffix, Self::NeverBlock];
+
     /// The value of the label `reason`.
     pub const fn label(self) -> &'static str {
         match self {

@@ -203,7 +203,9 @@ impl ListenerState {
         };
         let sha256 = bytes.sha256();
         if !pair.from_state && pair.in_force.as_ref().is_some_and(|(_, in_force, _)| *in_force == sha256) {
-            pair.refused = None;
+            if pair.refused.take().is_some() {
+                tracing::info!(listener = self.name, certificate = name, "certificate files are good again");
+            }
             return Reloaded::default();
         }
         if pair.refused.as_ref().is_some_and(|(refused, _)| *refused == Some(sha256)) {
