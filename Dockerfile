@@ -14,6 +14,8 @@ RUN SLUIS_REVISION=$SLUIS_REVISION cargo build --release --locked --bin sluis
 # glibc and CA roots, no shell, user 65532
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/sluis /usr/bin/sluis
+# glibc would keep the memory of old lists: 240 MiB in place of 45 after thirty reloads of a million names.
+ENV MALLOC_MMAP_THRESHOLD_=1048576
 USER 65532:65532
 # Nothing is written but state_directory, where one is configured: mount a volume there.
 WORKDIR /etc/sluis

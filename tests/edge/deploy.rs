@@ -34,6 +34,16 @@ fn systemd_accepts_the_unit() {
     assert!(!said.contains("sluis.service:"), "{said}");
 }
 
+#[test]
+fn unit_and_image_keep_glibc_from_holding_the_memory_of_old_lists() {
+    let image = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Dockerfile");
+    for (file, word) in [(deploy("systemd/sluis.service"), "Environment"), (image, "ENV")] {
+        let text = fs::read_to_string(&file).unwrap();
+        let set = |line: &str| line.starts_with(word) && line.ends_with("MALLOC_MMAP_THRESHOLD_=1048576");
+        assert!(text.lines().any(set), "{}", file.display());
+    }
+}
+
 /// The value of a block scalar (`name: |`) of the example, without its indentation.
 fn block_scalar(yaml: &str, name: &str) -> String {
     let header = format!("  {name}: |");
