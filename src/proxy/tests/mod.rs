@@ -329,7 +329,7 @@ impl Service {
             request.headers_mut().insert("connection", "upgrade".parse().expect("a value"));
         }
         let settings = self.client.worker.settings();
-        match forward(&self.client, &settings, &self.upstream, request, self.verdict.clone()).await {
+        match forward(&self.client, &settings, &self.upstream, request, || self.verdict.clone()).await {
             Ok(response) => Some(response.map(|body| Watched { body: Some(body), faults: Rc::clone(&self.faults) })),
             Err(fault) => {
                 self.faults.borrow_mut().push(fault);
