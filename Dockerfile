@@ -6,6 +6,7 @@ FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY config config
 COPY benches benches
 ARG SLUIS_REVISION=unknown
 RUN SLUIS_REVISION=$SLUIS_REVISION cargo build --release --locked --bin sluis

@@ -4,6 +4,7 @@
 //! Kept out: what the keys mean. Derived deserialisers stop at the first error, which is why this exists.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -305,7 +306,7 @@ impl<'d> Table<'d> {
         strings
     }
 
-    /// Reports every key that nobody asked for, with the nearest known one.
+    /// Reports every key that nobody asked for, with the nearest known one, else with all of them.
     pub fn finish(self) {
         let known = self.known.borrow();
         for name in self.entries.keys() {
@@ -313,9 +314,23 @@ impl<'d> Table<'d> {
             if known.contains(&key) {
                 continue;
             }
-            let hint = nearest(key, &known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            self.report.error(&name.span(), format!("unknown key `{}`{hint}", self.key_name(key)));
+            let hint = match nearest(key, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("expected {}", one_of(&known)),
+            };
+            self.report.error(&name.span(), format!("unknown key `{}`; {hint}", self.key_name(key)));
         }
+    }
+}
+
+/// `a`, `b` or `c`, each once, by the alphabet.
+fn one_of(keys: &[&str]) -> String {
+    let keys: BTreeSet<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
+    match keys.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "no key".to_owned(),
     }
 }
 
@@ -398,6 +413,16 @@ mod tests {
         assert!(found.iter().any(|f| f.contains("t.toml:2:1: unknown key `workerz`; did you mean `workers`?")));
         assert!(found.iter().any(|f| f.contains("t.toml:3:8: `wait` is \"5 parsecs\"")));
         assert!(found.iter().any(|f| f.contains("`address` is missing")));
+    }
+
+    #[test]
+    fn key_that_is_like_none_is_told_with_those_that_there_are() {
+        let found = findings("x = 1\nworkers = 2\n", |root| {
+            root.require("workers", "");
+            root.integer("workers", 0..=64);
+            root.strings("addresses");
+        });
+        assert!(found[0].contains("unknown key `x`; expected `addresses` or `workers`"), "{found:?}");
     }
 
     #[test]

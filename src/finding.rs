@@ -32,8 +32,10 @@ pub struct Position {
     pub line: u32,
     /// In characters, counted from 1.
     pub column: u32,
-    /// The line, without its end, cut where it is very long.
+    /// The line, without its end; where it is very long, the part of it around the column.
     pub excerpt: String,
+    /// Where in the excerpt the column is, in characters, counted from 0.
+    pub mark: u32,
 }
 
 /// One thing that is wrong, where it is, and what to do.
@@ -61,6 +63,14 @@ impl Finding {
     /// A finding that refuses the input and has no file, such as a port that is in use.
     pub fn without_place(message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, place: None, message: message.into() }
+    }
+
+    /// Place and message in one line, for the log: it says the severity itself, and has no room for an excerpt.
+    pub fn log_line(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|f| match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.message),
+            None => f.write_str(&self.message),
+        })
     }
 
     /// Whether the input is refused because of this finding.
@@ -100,7 +110,7 @@ impl fmt::Display for Finding {
         if let Some(position) = &place.position {
             let number = position.line.to_string();
             let margin = " ".repeat(number.len());
-            let indent = " ".repeat(position.column.saturating_sub(1) as usize);
+            let indent = " ".repeat(position.mark as usize);
             write!(f, "\n  {number} | {}\n  {margin} | {indent}^", position.excerpt)?;
         }
         Ok(())
@@ -118,6 +128,9 @@ pub struct SourceText {
 
 /// Longer lines are cut in excerpts: a finding is for reading.
 const EXCERPT_CHARACTERS: usize = 160;
+
+/// What is shown before the column where the beginning of the line is cut off.
+const BEFORE_CHARACTERS: usize = 60;
 
 impl SourceText {
     /// A text under the name that findings give it.
@@ -142,10 +155,14 @@ impl SourceText {
 /// The position of a byte offset inside one line, the line's number counted from 0.
 pub fn position(line_index: usize, offset_in_line: usize, line: &str) -> Position {
     let column = line.char_indices().take_while(|(at, _)| *at < offset_in_line).count();
+    // The column stays in sight with some of what follows it.
+    let cut = if column < EXCERPT_CHARACTERS - BEFORE_CHARACTERS { 0 } else { column - BEFORE_CHARACTERS };
+    let part = line.chars().skip(cut).take(EXCERPT_CHARACTERS);
     Position {
         line: u32::try_from(line_index + 1).unwrap_or(u32::MAX),
         column: u32::try_from(column + 1).unwrap_or(u32::MAX),
-        excerpt: line.chars().take(EXCERPT_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        excerpt: part.map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        mark: u32::try_from(column - cut).unwrap_or(u32::MAX),
     }
 }
 
@@ -172,5 +189,24 @@ mod tests {
         let text = SourceText::new(Path::new("a.toml"), "first\nkye = 1\n");
         let shown = Finding::error(text.place(6), "unknown key `kye`").to_string();
         assert_eq!(shown, "error: a.toml:2:1: unknown key `kye`\n  2 | kye = 1\n    | ^");
+    }
+
+    #[test]
+    fn long_line_is_shown_where_it_is_wrong() {
+        let line = format!("hosts = [{}\"exa mple\"]", "\"host.example\", ".repeat(40));
+        let text = SourceText::new(Path::new("a.toml"), line.as_str());
+        let shown = Finding::error(text.place(line.find("\"exa").expect("it is there")), "a space").to_string();
+        let mut lines = shown.lines().skip(1);
+        let (excerpt, mark) = (lines.next().expect("an excerpt"), lines.next().expect("a mark"));
+        assert_eq!(excerpt.get(mark.len() - 1..), Some("\"exa mple\"]"), "{shown}");
+        assert!(shown.starts_with("error: a.toml:1:650: "), "{shown}");
+    }
+
+    #[test]
+    fn line_of_the_log_has_place_and_message_and_nothing_to_escape() {
+        let text = SourceText::new(Path::new("a.toml"), "first\nkye = \"1\"\n");
+        let warning = Finding::warning(text.place(6), "unknown key `kye`");
+        assert_eq!(warning.log_line().to_string(), "a.toml:2:1: unknown key `kye`");
+        assert_eq!(Finding::without_place("port 80 is in use").log_line().to_string(), "port 80 is in use");
     }
 }

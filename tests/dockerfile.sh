@@ -8,13 +8,23 @@ cd "$(dirname "$0")/.."
 say() { echo "dockerfile: $*"; }
 instruction() { sed -n "s/^$1 //p" Dockerfile | tail -n 1; }
 
-# The build stage: every file that it copies is there, and its cargo command works.
-sed -n 's/^COPY \([^-].*\) .*$/\1/p' Dockerfile | tr ' ' '\n' | while read -r source; do
-    [ -e "$source" ] || { say "copies $source, which is not there" >&2; exit 1; }
+# The build stage, on nothing but the files that it copies; what is built of dependencies is shared with this folder.
+stage="$(mktemp -d)"
+root="$(mktemp -d)"
+pid=""
+finish() {
+    if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then kill -KILL "$pid"; fi
+    rm -rf "$stage" "$root" "$root.log"
+}
+trap finish EXIT
+sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' Dockerfile | tr ' ' '\n' | while read -r source; do
+    mkdir -p "$stage/$(dirname "$source")"
+    cp -r "$source" "$stage/$source"
 done
 build="$(grep -o 'cargo build .*' Dockerfile)"
 say "$build"
-$build
+target="$PWD/target"
+(cd "$stage" && CARGO_TARGET_DIR="$target" $build)
 
 [ "$(instruction USER)" != "root" ] && [ -n "$(instruction USER)" ] || { say "runs as root" >&2; exit 1; }
 [ "$(instruction STOPSIGNAL)" = "SIGTERM" ] || { say "is not stopped by SIGTERM" >&2; exit 1; }
@@ -27,13 +37,6 @@ if [ "$(id -u)" -ne 0 ] || ! unshare --mount true 2>/dev/null; then
 fi
 
 # The run stage: only the program, what it links to, the CA roots, and a configuration, all read-only.
-root="$(mktemp -d)"
-pid=""
-finish() {
-    if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then kill -KILL "$pid"; fi
-    rm -rf "$root"
-}
-trap finish EXIT
 mkdir -p "$root"/{usr/bin,etc/sluis,etc/ssl,proc,dev}
 cp target/release/sluis "$root/usr/bin/sluis"
 ldd target/release/sluis | grep -o '/[^ ]*' | while read -r library; do
@@ -41,8 +44,8 @@ ldd target/release/sluis | grep -o '/[^ ]*' | while read -r library; do
     cp -L "$library" "$root$library"
 done
 if [ -d /etc/ssl/certs ]; then cp -rL /etc/ssl/certs "$root/etc/ssl/certs" 2>/dev/null || true; fi
-port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-http="$(port)" admin="$(port)"
+http="$(shuf -i 20000-30000 -n 1)"
+admin=$((http + 1))
 cat >"$root/etc/sluis/sluis.toml" <<CONFIG
 [operator]
 name = "Example Edge"
@@ -68,8 +71,8 @@ decided_at = 2026-01-01
 RECORDS
 chmod -R a+rX "$root"
 
-inside() { # runs a command as the Dockerfile's user in the read-only root
-    unshare --mount --propagation private sh -c '
+inside() { # becomes a command that runs as the Dockerfile's user in the read-only root; call it in a subshell
+    exec unshare --mount --propagation private sh -c '
         mount --bind "$1" "$1" && mount --bind /proc "$1/proc" && mount --bind /dev "$1/dev"
         mount -o remount,bind,ro "$1"
         root="$1"; shift
@@ -77,14 +80,14 @@ inside() { # runs a command as the Dockerfile's user in the read-only root
 }
 USERSPEC="$(instruction USER)"
 export USERSPEC
-inside /usr/bin/sluis serve --config /etc/sluis/sluis.toml 2>"$root.log" &
+(inside /usr/bin/sluis serve --config /etc/sluis/sluis.toml) 2>"$root.log" &
 pid=$!
 for _ in $(seq 1 100); do
-    inside /usr/bin/sluis healthcheck --config /etc/sluis/sluis.toml 2>/dev/null && break
+    (inside /usr/bin/sluis healthcheck --config /etc/sluis/sluis.toml) >/dev/null 2>&1 && break
     kill -0 "$pid" 2>/dev/null || { cat "$root.log" >&2; exit 1; }
     sleep 0.1
 done
-inside /usr/bin/sluis healthcheck --config /etc/sluis/sluis.toml
+(inside /usr/bin/sluis healthcheck --config /etc/sluis/sluis.toml)
 say "healthy as user $USERSPEC on a read-only root"
 curl -s -H 'Host: blocked.example' -H 'Accept: application/json' "http://127.0.0.1:$http/" | grep -q in-a-container
 say "blocks"

@@ -21,7 +21,7 @@ trap finish EXIT
 
 fail() {
     echo "FAILED: $*" >&2
-    for file in answer demo log; do echo "--- $file"; cat "$work/$file" 2>/dev/null || true; done >&2
+    for file in answer errors demo log; do echo "--- $file"; cat "$work/$file" 2>/dev/null || true; done >&2
     exit 1
 }
 
@@ -62,7 +62,7 @@ while IFS= read -r line; do
         ?*)
             [ -n "$title" ] || continue
             pattern="$(expected "$title")"
-            bash -c "$line" >"$work/answer" 2>&1 </dev/null || fail "$title: $line"
+            bash -c "$line" >"$work/answer" 2>"$work/errors" </dev/null || fail "$title: $line"
             grep -qE -- "$pattern" "$work/answer" || [ -z "$pattern" ] || fail "$title: no /$pattern/ from: $line"
             # An edit is in force within a second.
             if [ -z "$pattern" ]; then sleep 1; fi

@@ -226,7 +226,10 @@ pub(super) async fn reload(admin: &Admin, query: &Query) -> Reply {
     let detail = match names.as_slice() {
         [] => "The reload failed. What was in force stays in force.".to_owned(),
         names => {
-            format!("Refused: {}. Their last good content stays in force; the others are loaded.", names.join(", "))
+            format!(
+                "Refused: {}. What was last good of it stays in force; everything else is loaded.",
+                names.join(", ")
+            )
         }
     };
     reply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, detail, members)

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::reply::{self, Reply};
 use super::state::Admin;
 use super::view::BlocklistView;
+use crate::blocklist::guard::DropReason;
 use crate::blocklist::status::BlocklistStatus;
 use crate::telemetry::exposition::{self, Family};
 use crate::tls::status::TlsStatus;
@@ -77,8 +78,9 @@ fn sources(status: &BlocklistStatus) -> Vec<Family> {
         if let Some(at) = source.last_success {
             success_times.add(&[name], seconds(at));
         }
-        for lines in &*source.dropped {
-            dropped.add(&[name, ("reason", lines.reason.label())], lines.count as f64);
+        for reason in DropReason::ALL {
+            let lines = source.dropped.iter().find(|lines| lines.reason == reason);
+            dropped.add(&[name, ("reason", reason.label())], lines.map_or(0, |lines| lines.count) as f64);
         }
         if let Some(sha256) = source.sha256 {
             info.add(&[name, ("sha256", &sha256.to_string())], 1.0);

@@ -364,6 +364,7 @@ async fn metrics_have_the_blocklist_and_the_certificates() {
         "sluis_blocklist_last_reload_successful{source=\"phishing\"} 0",
         "sluis_blocklist_last_reload_success_timestamp_seconds{source=\"decisions\"} 1795574400",
         "sluis_blocklist_lines_dropped{source=\"phishing\",reason=\"never-block\"} 2",
+        "sluis_blocklist_lines_dropped{source=\"phishing\",reason=\"public-suffix\"} 0",
         "sluis_blocked_total{source=\"decisions\",basis=\"emergency\"} 5",
         "sluis_shadow_blocked_total{source=\"decisions\",basis=\"emergency\"} 2",
         "sluis_decision_hits_total{decision=\"2026-11-harassment-forum\"} 5",

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{self, Phase, StopSignal};
 use crate::finding::Finding;
 use crate::proxy::upstream::resolve;
+use crate::telemetry::log_queue;
 use crate::telemetry::logging::{self, LoggingHandle};
 use crate::telemetry::panics;
 
@@ -78,6 +79,7 @@ pub fn run(config: Config, reread: Reread, announce: impl FnOnce(&Bound)) -> Res
     let ending = runtime.block_on(control(config, reread, logging, announce));
     // A name server that does not answer must not hold up the end.
     runtime.shutdown_background();
+    log_queue::flush();
     ending
 }
 
@@ -97,6 +99,9 @@ struct StopSignals {
 impl Signals {
     fn new() -> Result<Self, StartError> {
         let take = |kind| signal(kind).map_err(|error| failed(format!("signals cannot be received: {error}")));
+        // Once it is taken, a copy that is larger than files may be (RLIMIT_FSIZE) is an error like a full disk, and not
+        // the end of the process.
+        let _ = take(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self {
             hangup: take(SignalKind::hangup())?,
             stops: StopSignals { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? },
@@ -122,7 +127,7 @@ async fn control(
 ) -> Result<Ending, StartError> {
     let mut signals = Signals::new()?;
     for warning in &config.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.log_line());
     }
     let addresses = Addresses::bind(&config)?;
     let stop = Arc::new(StopSignal::default());
@@ -141,7 +146,11 @@ async fn control(
     let mut resolving = std::pin::pin!(resolve::keep_resolved(upstreams));
     loop {
         tokio::select! {
-            Some(()) = signals.hangup.recv() => parts.reread(&reread).await,
+            Some(()) = signals.hangup.recv() => tokio::select! {
+                () = parts.reread(&reread) => {}
+                // A stop does not wait for what is not used any more: a large list, a name server that is away.
+                () = signals.stops.next() => break,
+            },
             () = signals.stops.next() => break,
             () = &mut resolving => {}
             () = workers.first_ended() => {

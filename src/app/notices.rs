@@ -22,7 +22,7 @@ pub(super) async fn follow(shared: Arc<Shared>, config: notice::Config, settle: 
             }
             Err(findings) => {
                 for finding in findings {
-                    tracing::error!("notice templates stay as they were: {finding}");
+                    tracing::error!("notice templates stay as they were: {}", finding.log_line());
                 }
             }
         }

@@ -23,7 +23,7 @@ impl Parts {
             Ok(()) => tracing::info!(generation = self.shared.blocklist.generation(), "everything was read again"),
             Err(findings) => {
                 for finding in &findings {
-                    tracing::error!("the configuration stays as it was: {finding}");
+                    tracing::error!("the configuration stays as it was: {}", finding.log_line());
                 }
             }
         }
@@ -31,7 +31,7 @@ impl Parts {
 
     async fn apply(&mut self, config: Config) -> Result<(), Vec<Finding>> {
         for warning in &config.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{}", warning.log_line());
         }
         // What cannot be undone comes last; everything that may fail has been tried by then.
         let notices = Notices::load(&notice_config(&config))?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::drain::{Phase, StopSignal};
 use crate::proxy::DrainConfig;
+use crate::telemetry::log_queue;
 
 use super::workers::Workers;
 use super::{Ending, StopSignals};
@@ -20,11 +21,13 @@ pub(super) async fn stop(
     workers: Workers,
     config: DrainConfig,
 ) -> Ending {
-    tracing::info!(delay = ?config.delay, timeout = ?config.timeout, "stopping");
+    let [delay_s, timeout_s] = [config.delay, config.timeout].map(|duration| duration.as_secs_f64());
+    tracing::info!(delay_s, timeout_s, "stopping");
     tokio::select! {
         ending = in_order(stop, workers, config) => ending,
         () = signals.next() => {
             tracing::warn!("told to stop a second time; what was begun is cut");
+            log_queue::flush();
             std::process::exit(CUT_STATUS)
         }
     }
@@ -35,7 +38,7 @@ async fn in_order(stop: &Arc<StopSignal>, mut workers: Workers, config: DrainCon
     tokio::time::sleep(config.delay).await;
     stop.advance(Phase::Draining);
     if tokio::time::timeout(config.timeout, workers.all_ended()).await.is_err() {
-        tracing::warn!("some requests were not finished in time and are cut");
+        tracing::warn!("the time for the stop has passed; what is still open is cut, upgraded connections too");
         stop.advance(Phase::Cut);
         workers.all_ended().await;
     }

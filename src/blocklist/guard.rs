@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::config::{Config, SourceContent};
-use super::format::place_of_line;
+use super::format::{place_of_host, place_of_line};
 use super::parsed::{Effect, NameRecord, ParsedSource};
 use super::pattern::{Pattern, PublicSuffix};
 use super::source::difference::PatternSet;
@@ -32,6 +32,9 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::NotAName, Self::OtherRule, Self::PublicSuffix, Self::NeverBlock];
+
     /// The value of the label `reason`.
     pub const fn label(self) -> &'static str {
         match self {
@@ -66,6 +69,8 @@ pub(super) struct Guarded {
 /// A parsed source before it has passed.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
+    /// The source's name.
+    pub(super) source: &'a str,
     pub(super) content: &'a SourceContent,
     /// The name that findings give the file.
     pub(super) file: &'a Path,
@@ -84,7 +89,7 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
     if candidate.bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(candidate.bytes).is_empty() {
         return Err(refuse("the file is empty; a list that blocks nothing has at least a comment in it".to_owned()));
     }
-    if candidate.parsed.has_errors() {
+    if is_feed && candidate.parsed.has_errors() {
         return Err(errors_first(candidate.parsed.findings));
     }
     if let Some((stated, found)) = candidate.parsed.stated_count_contradicted() {
@@ -107,13 +112,18 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
 
 /// What refuses the source before what is only odd, each in the order of the file.
 fn errors_first(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by_key(|finding| !finding.is_error());
+    findings.sort_by_key(|finding| {
+        let position = finding.place.as_ref().and_then(|place| place.position.as_ref());
+        (!finding.is_error(), position.map(|position| (position.line, position.column)))
+    });
     findings
 }
 
 fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
     let Candidate { file, bytes, parsed, .. } = candidate;
-    let (mut errors, mut warnings) = (Vec::new(), parsed.findings.clone());
+    let (mut wrong, mut warnings): (Vec<_>, Vec<_>) = parsed.findings.iter().cloned().partition(Finding::is_error);
+    // Records that are wrong elsewhere are looked at too: everything wrong is told in one run.
+    let mut errors = Vec::new();
     for (decision, place) in parsed.decisions.iter().zip(&parsed.decision_places) {
         if decision.basis.is_legal_demand() && !config.has_operator_url && errors.len() < KEPT_FINDINGS {
             let message = format!(
@@ -125,7 +135,7 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
         }
     }
     for record in &parsed.names {
-        let place = || place_of_line(file, bytes, record.line);
+        let place = || place_of_host(file, bytes, record.line, &record.view().to_string());
         match objection(&record, &config.never_block) {
             Some(Objection::Refused(_, message)) if errors.len() < KEPT_FINDINGS => {
                 errors.push(Finding::error(place(), message));
@@ -136,16 +146,17 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
             _ => {}
         }
     }
-    if !errors.is_empty() {
-        errors.extend(warnings);
-        return Err(errors);
+    wrong.append(&mut errors);
+    if !wrong.is_empty() {
+        wrong.append(&mut warnings);
+        return Err(errors_first(wrong));
     }
     let patterns = PatternSet::of(&parsed.names);
     Ok(Guarded { parsed, patterns, warnings, dropped: Vec::new() })
 }
 
 fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
-    let Candidate { file, bytes, mut parsed, names_before, allow_shrink, .. } = candidate;
+    let Candidate { file, bytes, mut parsed, source, names_before, allow_shrink, .. } = candidate;
     let refuse = |message: String| vec![Finding::error(Place::file(file), message)];
     let mut dropped = lines_dropped_by_format(&mut parsed);
     let mut warnings = std::mem::take(&mut parsed.findings);
@@ -171,7 +182,7 @@ fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<
         if lost * 100 > names_before * usize::from(config.max_shrink_percent) {
             return Err(refuse(format!(
                 "the list shrinks from {names_before} names to {}, more than max_shrink_percent = {}; if that is right, \
-                 let it through once with POST /api/v1/reload?allow_shrink=SOURCE",
+                 let it through once with POST /api/v1/reload?allow_shrink={source}",
                 patterns.len(),
                 config.max_shrink_percent
             )));

@@ -52,6 +52,12 @@ impl ParsedSource {
         self.findings.iter().any(Finding::is_error)
     }
 
+    /// Where the record of a decision begins; none for a feed, whose decision is in the configuration.
+    pub fn place_of_decision(&self, id: &str) -> Option<Place> {
+        let index = self.decisions.iter().position(|decision| decision.id == id)?;
+        self.decision_places.get(index).cloned()
+    }
+
     /// The count that the file states and the one that was found, where they differ. Publishers count lines or distinct
     /// names; either will do, and so will lines that are not names. Ask before names are dropped.
     pub fn stated_count_contradicted(&self) -> Option<(u64, usize)> {

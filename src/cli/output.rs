@@ -17,7 +17,7 @@ pub(super) fn print(text: &str, exit: Exit) -> Exit {
     print_bytes(text.as_bytes(), exit)
 }
 
-/// [`print`] for what is bytes already.
+/// [`print()`] for what is bytes already.
 pub(super) fn print_bytes(bytes: &[u8], exit: Exit) -> Exit {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {

@@ -45,7 +45,7 @@ const OFFERS: [(MediaType, &str, &str); 4] = [
 
 /// The form that the client likes best (RFC 9110 section 12.5.1). For each form the most specific range that covers it
 /// counts; between forms the higher quality wins, then the one that was asked for by the more specific range (so that
-/// `application/json, */*` gets JSON), then the order of [`OFFERS`]. HTML where nothing fits.
+/// `application/json, */*` gets JSON), then the order of `OFFERS`. HTML where nothing fits.
 pub fn media_type(headers: &HeaderMap) -> MediaType {
     let mut best: Option<(MediaType, Wish)> = None;
     let mut problem_is_refused = false;

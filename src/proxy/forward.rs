@@ -30,6 +30,7 @@ use super::upgrade::{Judge, Tunnel};
 use super::upstream::Upstream;
 use super::upstream::connect::connect;
 use super::upstream::pool::Connection;
+use super::upstream::received::Received;
 use super::upstream_body::{Lease, UpstreamBody};
 use super::upstream_head;
 
@@ -175,9 +176,9 @@ impl Errand<'_> {
             let copy = (is_repeatable && connection.is_reused()).then(|| copy_without_body(&request));
             // Handed over here and not in the future that waits: what a future is given is moved into it, and a request is large.
             let mut connection = connection;
-            let received_before = connection.received_bytes();
+            connection.received.begin();
             let sending = connection.sender.try_send_request(request);
-            match self.head(sending, connection, received_before, upload).await {
+            match self.head(sending, connection, upload).await {
                 Ok(answer) => return Ok(answer),
                 Err(Lost::Failed(fault)) => return Err(fault),
                 Err(Lost::Unsent(unsent)) => request = *unsent,
@@ -193,7 +194,6 @@ impl Errand<'_> {
         &self,
         sending: impl Future<Output = Sent>,
         connection: Connection,
-        received_before: u64,
         upload: Option<&Rc<Upload>>,
     ) -> Result<Answer, Lost> {
         let started = Instant::now();
@@ -211,11 +211,12 @@ impl Errand<'_> {
         let metrics = self.upstream.metrics();
         let lost = match sent {
             Some(Ok(response)) => {
+                connection.received.set_head();
                 metrics.count_request(self.worker.id, CodeClass::of(response.status().as_u16()));
                 metrics.response_seconds.observe(self.worker.id, started.elapsed());
                 return Ok(Answer { response, connection, alarm: own_alarm });
             }
-            Some(Err(error)) => lost(error, connection.received_bytes() > received_before, upload),
+            Some(Err(error)) => lost(error, &connection.received, upload),
             None => Lost::Failed(blame(Failure::ResponseTimeout, upload)),
         };
         if !matches!(lost, Lost::Unsent(_)) {
@@ -226,12 +227,12 @@ impl Errand<'_> {
 }
 
 /// Why hyper has no answer.
-fn lost(mut error: TrySendError<Request<RequestBody>>, has_begun: bool, upload: Option<&Rc<Upload>>) -> Lost {
+fn lost(mut error: TrySendError<Request<RequestBody>>, received: &Received, upload: Option<&Rc<Upload>>) -> Lost {
     if let Some(request) = error.take_message() {
         return Lost::Unsent(Box::new(request));
     }
     let error = error.into_error();
-    let failure = if error.is_parse() {
+    let failure = if error.is_parse() || received.is_flood() {
         Failure::UpstreamMalformed
     } else if error.is_user() {
         Failure::Internal
@@ -239,7 +240,7 @@ fn lost(mut error: TrySendError<Request<RequestBody>>, has_begun: bool, upload: 
         Failure::UpstreamClosed
     };
     match blame(failure, upload) {
-        Fault::Failed(Failure::UpstreamClosed) if !has_begun => Lost::Silent,
+        Fault::Failed(Failure::UpstreamClosed) if !received.has_begun() => Lost::Silent,
         fault => Lost::Failed(fault),
     }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use http::{HeaderMap, Version};
 use ipnet::IpNet;
 
@@ -36,10 +36,11 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Whether a field speaks of where a request comes from, or tells other software another host or path: from a client it
-/// would speak past the verdict.
+/// Whether a field speaks of where a request comes from, or tells other software another host, path or client: from a client
+/// it would speak past the verdict.
 fn is_forwarding(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-host" | "x-original-url" | "x-rewrite-url") || name.starts_with("x-forwarded-")
+    matches!(name, "forwarded" | "x-host" | "x-original-host" | "x-real-ip" | "x-original-url" | "x-rewrite-url")
+        || name.starts_with("x-forwarded-")
 }
 
 /// Rewrites a request's fields for the upstream. `upgrade` is the token of an upgrade that is passed on.
@@ -54,14 +55,14 @@ pub fn rewrite_request(
     let is_trusted = trusted_proxies.iter().any(|network| network.contains(&client.peer));
     remove_named_by_connection(fields);
     remove_where(fields, |name| is_hop_by_hop(name) || (!is_trusted && is_forwarding(name)));
-    if accepts_trailers {
-        fields.insert(TE, HeaderValue::from_static("trailers"));
-        fields.insert(CONNECTION, HeaderValue::from_static("te"));
-    }
     if let Some(token) = upgrade {
         fields.insert(UPGRADE, token);
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if accepts_trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        fields.insert(CONNECTION, HeaderValue::from_static("te"));
     }
+    join_cookies(fields);
     let host = host_field(target, fields.get(HOST));
     add_forwarding(fields, &host, client);
     fields.insert(HOST, host);
@@ -74,8 +75,15 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
 }
 
 fn remove_named_by_connection(fields: &mut HeaderMap) {
-    while let Some(named) = next_named_by_connection(fields) {
-        fields.remove(named);
+    let mut line = 0;
+    // Each line is read once: a long list of names must not cost more than its length.
+    while let Some(value) = fields.get_all(CONNECTION).iter().nth(line).cloned() {
+        line += 1;
+        let tokens = value.as_bytes().split(|byte| *byte == b',');
+        let names = tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok());
+        for name in names.filter(|name| *name != CONNECTION) {
+            fields.remove(name);
+        }
     }
 }
 
@@ -87,12 +95,20 @@ fn remove_where(fields: &mut HeaderMap, is_removed: impl Fn(&str) -> bool) {
     }
 }
 
-/// A field that Connection names and that is there, other than the ones that are removed in any case.
-fn next_named_by_connection(fields: &HeaderMap) -> Option<HeaderName> {
-    let tokens = fields.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .find(|name| fields.contains_key(name) && !is_hop_by_hop(name.as_str()))
+/// HTTP/2 lets a client cut its Cookie field up; HTTP/1.1 knows one such field alone (RFC 9113 section 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(COOKIE).iter();
+    if crumbs.nth(1).is_none() {
+        return;
+    }
+    let mut text = BytesMut::new();
+    for crumb in fields.get_all(COOKIE) {
+        if !text.is_empty() {
+            text.put_slice(b"; ");
+        }
+        text.put_slice(crumb.as_bytes());
+    }
+    fields.insert(COOKIE, value_of(&text));
 }
 
 fn accepts_trailers(fields: &HeaderMap) -> bool {
@@ -215,7 +231,8 @@ fn made_request_id(bits: u128) -> HeaderValue {
 }
 
 /// The token of an upgrade that the client asks for and that can be passed on: HTTP/1.1, named by Connection, one
-/// token, and not h2c, which is obsolete and would open a second protocol behind the verdict (RFC 9113 section 3.1).
+/// token, not h2c, which is obsolete and would open a second protocol behind the verdict (RFC 9113 section 3.1), and a
+/// WebSocket only with its handshake.
 pub fn upgrade_token(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
     if version != Version::HTTP_11 {
         return None;
@@ -226,9 +243,24 @@ pub fn upgrade_token(version: Version, fields: &HeaderMap) -> Option<HeaderValue
     }
     let mut values = fields.get_all(UPGRADE).iter();
     let (Some(token), None) = (values.next(), values.next()) else { return None };
-    let is_list = token.as_bytes().contains(&b',');
-    let is_h2c = token.as_bytes().trim_ascii().eq_ignore_ascii_case(b"h2c");
-    (!is_list && !is_h2c).then(|| token.clone())
+    let name = token.as_bytes().trim_ascii();
+    let is_passed = match name {
+        _ if name.contains(&b',') || name.eq_ignore_ascii_case(b"h2c") => false,
+        _ if name.eq_ignore_ascii_case(b"websocket") => is_websocket(fields),
+        _ => true,
+    };
+    is_passed.then(|| token.clone())
+}
+
+/// Whether a request has what its handshake needs (RFC 6455 section 4.2.1): an origin that looks at less than a whole
+/// handshake would open a tunnel for a request that is none.
+fn is_websocket(fields: &HeaderMap) -> bool {
+    let only = |name: &str| {
+        let mut values = fields.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    let is_key = |key: &[u8]| key.len() == 24 && key.ends_with(b"==");
+    only("sec-websocket-version") == Some(b"13") && only("sec-websocket-key").is_some_and(is_key)
 }
 
 #[cfg(test)]
@@ -263,6 +295,39 @@ mod tests {
         let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "trailer"]);
+    }
+
+    #[test]
+    fn what_connection_names_is_removed_in_one_pass_over_it() {
+        let many = 2_000;
+        let mut map = HeaderMap::new();
+        let mut named = "x,".repeat(200_000);
+        for number in 0..many {
+            let name = HeaderName::from_bytes(format!("n-{number}").as_bytes()).expect("a name");
+            named.push_str(name.as_str());
+            named.push(',');
+            map.insert(name, HeaderValue::from_static("1"));
+        }
+        map.insert(CONNECTION, named.parse().expect("a value"));
+        map.append(CONNECTION, "connection, close, y".parse().expect("a value"));
+        map.insert("y", HeaderValue::from_static("1"));
+        // A pass for each name would take minutes.
+        remove_hop_by_hop(&mut map);
+        assert!(map.is_empty(), "{map:?}");
+    }
+
+    #[test]
+    fn crumbs_of_a_cookie_become_one_field() {
+        for (sent, joined) in [
+            (&[][..], &[][..]),
+            (&[("cookie", "a=1")], &["a=1"]),
+            (&[("cookie", "a=1; b=2"), ("x", "y"), ("cookie", "c=3"), ("cookie", "d")], &["a=1; b=2; c=3; d"]),
+        ] {
+            let mut map = fields(sent);
+            join_cookies(&mut map);
+            let values: Vec<_> = map.get_all(COOKIE).iter().collect();
+            assert_eq!(values, joined);
+        }
     }
 
     #[test]
@@ -311,10 +376,24 @@ mod tests {
     #[test]
     fn only_a_single_token_over_http_1_1_is_an_upgrade() {
         let asked = |version, lines: &[(&'static str, &str)]| upgrade_token(version, &fields(lines)).is_some();
-        let websocket = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+        let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let version = ("sec-websocket-version", "13");
+        let asking = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
+        let websocket = [asking[0], asking[1], key, version];
         assert!(asked(Version::HTTP_11, &websocket));
         assert!(!asked(Version::HTTP_10, &websocket));
         assert!(!asked(Version::HTTP_2, &websocket));
+        for handshake in [
+            &[key][..],
+            &[version],
+            &[key, ("sec-websocket-version", "12")],
+            &[key, version, version],
+            &[key, key, version],
+            &[("sec-websocket-key", "short"), version],
+        ] {
+            assert!(!asked(Version::HTTP_11, &[&asking, handshake].concat()), "RFC 6455 section 4.2.1: {handshake:?}");
+        }
+        assert!(asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "other")]));
         assert!(!asked(Version::HTTP_11, &[("upgrade", "websocket")]));
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c")]));
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c, websocket")]));

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::host::HostName;
@@ -23,6 +24,7 @@ use super::context::{Client, ClientTls};
 use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
 use super::exchange::Exchange;
 use super::forward;
+use super::gate::field;
 use super::headers;
 use super::judge::{self, TunnelJudge};
 use super::settings::Settings;
@@ -75,7 +77,7 @@ async fn serve(
     let exchange = Exchange::begin(Rc::clone(client));
     let settings = client.worker.settings();
     let (parts, body) = request.into_parts();
-    let asked = Asked::new(&parts);
+    let asked = Asked::new(&parts, !body.is_end_stream());
     let reply = match head {
         Ok(()) => answer(client, &settings, parts, body).await,
         Err(rejection) => Err(Fault::Rejected(rejection)),
@@ -146,8 +148,11 @@ fn answers_for_itself(parts: &mut Parts, target: &Target) -> Result<bool, Fault>
     if target.resource == Resource::Server {
         return Ok(true);
     }
-    let Some(value) = parts.headers.get(MAX_FORWARDS) else { return Ok(false) };
-    let left: u64 = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or(Rejection::MalformedHead)?;
+    let mut values = parts.headers.get_all(MAX_FORWARDS).iter();
+    let Some(value) = values.next() else { return Ok(false) };
+    // Digits alone, as in a length.
+    let left = field::content_length(value.as_bytes()).filter(|_| values.next().is_none());
+    let left = left.ok_or(Rejection::MalformedHead)?;
     if left == 0 {
         return Ok(true);
     }
@@ -175,17 +180,18 @@ fn prepare(parts: &mut Parts, client: &Client, settings: &Settings, target: &Tar
     request_id
 }
 
-/// What an error answer needs of a request that has been taken apart.
+/// What an answer of our own needs of a request that has been taken apart.
 struct Asked {
     method: Method,
     version: Version,
+    has_body: bool,
     accept: Vec<HeaderValue>,
 }
 
 impl Asked {
-    fn new(parts: &Parts) -> Self {
+    fn new(parts: &Parts, has_body: bool) -> Self {
         let accept = parts.headers.get_all(ACCEPT).iter().cloned().collect();
-        Self { method: parts.method.clone(), version: parts.version, accept }
+        Self { method: parts.method.clone(), version: parts.version, has_body, accept }
     }
 }
 
@@ -219,7 +225,10 @@ fn finish(reply: Reply, asked: &Asked, client: &Client, exchange: Exchange) -> R
     let (mut parts, content) = reply.response.into_parts();
     exchange.expect(reply.outcome, parts.status);
     let is_tunnel = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    if client.closing.get() && asked.version != Version::HTTP_2 && !is_tunnel {
+    // A body that nobody reads ends an HTTP/1 connection; whether hyper has it already is chance, and is not waited for
+    // (RFC 9110 section 10.1.1, RFC 9112 section 9.3).
+    let leaves_body = asked.has_body && matches!(content, Content::Own(_));
+    if (client.closing.get() || leaves_body) && asked.version != Version::HTTP_2 && !is_tunnel {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let body = match content {

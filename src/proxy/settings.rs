@@ -1,6 +1,6 @@
 //! What of the configuration a request reads, published as one value.
 //!
-//! Inside: the settings and how they are made from a checked [`Config`]. Kept out: the files they come from.
+//! Inside: the settings and how they are made from a checked [`Config`](super::Config). Kept out: the files they come from.
 
 use std::sync::Arc;
 

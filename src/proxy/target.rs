@@ -81,20 +81,14 @@ fn resource(parts: &Parts) -> Result<Resource, Rejection> {
     match path.as_str().as_bytes() {
         [b'/', ..] => Ok(Resource::Path(path.clone())),
         b"*" if parts.method == Method::OPTIONS => Ok(Resource::Server),
-        // `OPTIONS http://host` without a path asks for the server as a whole too (RFC 9112 section 3.2.4).
-        [] | [b'?', ..] if parts.uri.authority().is_some() => from_empty_path(path, parts),
+        // `http://host?query` (RFC 3986 section 3.3). Of `http://host` alone `http::Uri` makes a path `/`, for OPTIONS too,
+        // where RFC 9112 section 3.2.4 has `*`.
+        [b'?', ..] if parts.uri.authority().is_some() => with_slash(path),
         _ => Err(Rejection::MalformedHead),
     }
 }
 
-fn from_empty_path(path: &PathAndQuery, parts: &Parts) -> Result<Resource, Rejection> {
-    if parts.method == Method::OPTIONS && path.query().is_none() {
-        return Ok(Resource::Server);
-    }
-    let mut rebuilt = String::from("/");
-    if let Some(query) = path.query() {
-        rebuilt.push('?');
-        rebuilt.push_str(query);
-    }
+fn with_slash(query: &PathAndQuery) -> Result<Resource, Rejection> {
+    let rebuilt = ["/", query.as_str()].concat();
     PathAndQuery::try_from(rebuilt).map(Resource::Path).map_err(|_| Rejection::MalformedHead)
 }

@@ -92,7 +92,8 @@ async fn work<V: Service>(parts: WorkerParts, service: V) -> usize {
     .await;
     worker.pools.close();
     if worker.phase.get() == Phase::Cut {
-        // What is open after that are tunnels, and whatever else does not let go.
+        // Tunnels end now: their requests were finished with the 101, so that they do not count as cut. What is open after
+        // that does not let go.
         let _ = tokio::time::timeout(CUT, open.closed()).await;
     }
     connections.cut() + open.count()

@@ -1,7 +1,7 @@
 //! The log: one line an event on standard error, as text or JSON.
 //!
-//! Inside: how a line looks, and that nothing in it can look like a second line. Kept out: what is worth a line.
-//! Workers log nothing above debug, so a standard error that blocks holds up the control thread alone.
+//! Inside: how a line looks, and that nothing in it can look like a second line. Kept out: what is worth a line, and
+//! writing it, which nobody waits for (`log_queue.rs`).
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -16,6 +16,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
+
+use super::log_queue::{self, Queued};
 
 /// The `[log]` part of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,9 @@ pub enum LoggingError {
     /// [`init`] is for once a process.
     #[error("logging was set up before in this process; set it up once, and change it with its handle")]
     AlreadySetUp,
+    /// The thread that writes cannot be started.
+    #[error("the log cannot be written: {0}")]
+    NoThread(io::Error),
     /// The subscriber that the handle belongs to is gone.
     #[error("the log level cannot be changed any more: {0}")]
     Gone(#[from] reload::Error),
@@ -97,10 +102,11 @@ impl LoggingHandle {
 /// Logs the whole process to standard error from now on.
 pub fn init(config: &Config) -> Result<LoggingHandle, LoggingError> {
     let (filter, level) = reload::Layer::new(LevelFilter::from_level(config.level));
-    let lines = Lines::new(config.format, || Box::new(io::stderr()));
+    let lines = Lines::new(config.format, || Box::new(Queued));
     let json = Arc::clone(&lines.json);
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::AlreadySetUp)?;
+    log_queue::start().map_err(LoggingError::NoThread)?;
     Ok(LoggingHandle { level, json })
 }
 
@@ -130,7 +136,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let level = *event.metadata().level();
         let format = if self.json.load(Ordering::Relaxed) { Format::Json } else { Format::Text };
         let line = line(format, Timestamp::now(), level, &fields);
-        // One write keeps lines of several threads apart. Where standard error is gone there is nowhere left to say so.
+        // One write keeps lines of several threads apart. Where the log is gone there is nowhere left to say so.
         let _ = (self.sink)().write_all(line.as_bytes());
     }
 }

@@ -10,4 +10,5 @@ pub mod metrics;
 pub mod panics;
 
 pub mod exposition;
+pub mod log_queue;
 pub mod logging;

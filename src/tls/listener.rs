@@ -203,7 +203,9 @@ impl ListenerState {
         };
         let sha256 = bytes.sha256();
         if !pair.from_state && pair.in_force.as_ref().is_some_and(|(_, in_force, _)| *in_force == sha256) {
-            pair.refused = None;
+            if pair.refused.take().is_some() {
+                tracing::info!(listener = self.name, certificate = name, "certificate files are good again");
+            }
             return Reloaded::default();
         }
         if pair.refused.as_ref().is_some_and(|(refused, _)| *refused == Some(sha256)) {
@@ -214,7 +216,7 @@ impl ListenerState {
             Ok((certificate, warnings)) => {
                 let not_after = certificate.not_after;
                 *pair = PairState { in_force: Some((Arc::new(certificate), sha256, now)), ..PairState::default() };
-                warnings.iter().for_each(|warning| tracing::warn!(listener = self.name, "{warning}"));
+                warnings.iter().for_each(|warning| tracing::warn!(listener = self.name, "{}", warning.log_line()));
                 self.warnings.extend(warnings);
                 tracing::info!(listener = self.name, certificate = name, %not_after, "certificate in force");
                 keep(self.state.as_ref(), PAIR, &format!("{}/{name}", self.name), &bytes.joined());
@@ -255,7 +257,7 @@ impl ListenerState {
         if self.errors.contains(&finding) {
             return Reloaded::default();
         }
-        tracing::error!(listener = self.name, "{finding}; what is in force stays in force");
+        tracing::error!(listener = self.name, "{}; what is in force stays in force", finding.log_line());
         self.errors.retain(|error| error.place != finding.place);
         self.errors.push(finding);
         Reloaded { refused: 1, ..Reloaded::default() }
@@ -358,7 +360,7 @@ fn refuse_pair(pair: &mut PairState, listener: &str, name: &str, sha256: Option<
         pair.refused = Some((sha256, finding));
         return Reloaded::default();
     }
-    tracing::error!(listener, certificate = name, "{finding}; the certificate in force stays in force");
+    tracing::error!(listener, certificate = name, "{}; the certificate in force stays in force", finding.log_line());
     pair.refused = Some((sha256, finding));
     Reloaded { refused: 1, ..Reloaded::default() }
 }

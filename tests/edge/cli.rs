@@ -125,6 +125,21 @@ fn ten_mistakes_of_ten_kinds_in_four_files_are_told_in_one_run() {
 }
 
 #[test]
+fn what_must_not_be_blocked_is_told_beside_what_is_mistyped() {
+    let right = record("right", ".right.example").replace("[\".right", "[\".fine.example\", \"*.CO.uk\", \".right");
+    let wrong = record("x y", "edge.example");
+    let folder = folder(&setup().records(right + &wrong));
+    let finished = sluis(folder.path(), &["check", "--config", "sluis.toml"]);
+    let told: Vec<&str> = finished.stderr.split("\n\n").filter_map(|told| told.strip_prefix("error: ")).collect();
+    let expected =
+        ["blocklist.toml:3:27: `*.co.uk` is a public", "blocklist.toml:9:6: ", "blocklist.toml:10:10: `edge.example`"];
+    assert_eq!(told.len(), expected.len(), "{}", finished.stderr);
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "no {expected} in\n{told}");
+    }
+}
+
+#[test]
 fn lookup_names_decision_source_line_and_pattern() {
     let folder = folder(&setup().feed("bad.example\norder.example\n"));
     let hosts = ["WWW.Blocked.example.", "open.example", "order.example", "sub.order.example"];

@@ -226,3 +226,24 @@ fn upstream_that_comes_back_is_used_again() {
     });
     eventually("the server is used again", || edge.get("open.example", "/").text() == "back");
 }
+
+#[test]
+fn what_some_readers_repair_is_refused() {
+    let origin = Origin::hello();
+    let edge = edge_before(&origin);
+    for request in [
+        "GET / HTTP/1.1\nHost: open.example\n\n",
+        "GET / HTTP/1.1\r\nHost: open.example\n\r\n",
+        "GET / HTTP/1.1\r\nHost: open.example\r\nX: a\n\r\n",
+        "POST / HTTP/1.1\r\nHost: open.example\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+        "POST / HTTP/1.1\r\nHost: open.example\r\nContent-Length: 1, 1\r\n\r\na",
+        "GET /\tx HTTP/1.1\r\nHost: open.example\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: open.example\r\n\r\n",
+        "GET / HTTP/1.1 \r\nHost: open.example\r\n\r\n",
+    ] {
+        let mut connection = edge.http();
+        assert_eq!(connection.send(request).read_response().status, 400, "{request:?}");
+        assert!(connection.is_closed(), "{request:?}");
+    }
+    assert_eq!(origin.requests().len(), 0);
+}

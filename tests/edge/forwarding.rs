@@ -1,13 +1,13 @@
 //! What passes: methods, fields, bodies and trailers both ways, as RFC 9110 and RFC 9112 ask of an intermediary.
 
 use std::io::{Read, Write};
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use crate::support::origin::{Reply, Step};
-use crate::support::{Edge, Origin, Setup, eventually, peers};
+use crate::support::peers::Nginx;
+use crate::support::{Edge, Origin, Setup, eventually};
 
 fn edge_before(origin: &Origin) -> Edge {
     Setup::new(origin.address()).without_tls().start()
@@ -351,31 +351,9 @@ fn big_bodies_stream_both_ways_and_a_slow_reader_does_not_fill_the_memory() {
 
 #[test]
 fn nginx_as_the_origin_serves_files_and_ranges_through_the_edge() {
-    let Some(nginx) = peers::find("nginx") else { return };
-    let place = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let root = place.path().display();
-    let configuration = format!(
-        "daemon off; master_process off; pid {root}/pid; error_log {root}/error.log;\nevents {{}}\nhttp {{ access_log \
-         off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi; \
-         uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi; server {{ listen 127.0.0.1:{port}; root {root}/www; \
-         location = /host {{ return 200 \"$host $http_x_forwarded_for\"; }} }} }}\n"
-    );
-    std::fs::create_dir(place.path().join("www")).unwrap();
-    std::fs::write(place.path().join("www/file.txt"), "0123456789").unwrap();
-    std::fs::write(place.path().join("nginx.conf"), configuration).unwrap();
-    let mut server = Command::new(nginx)
-        .arg("-p")
-        .arg(place.path())
-        .arg("-e")
-        .arg("error.log")
-        .arg("-c")
-        .arg(place.path().join("nginx.conf"))
-        .spawn()
-        .unwrap();
-    let address = format!("127.0.0.1:{port}").parse().unwrap();
-    eventually("nginx accepts", || std::net::TcpStream::connect(address).is_ok());
-    let edge = Setup::new(address).without_tls().start();
+    let host = "location = /host { return 200 \"$host $http_x_forwarded_for\"; }";
+    let Some(nginx) = Nginx::start(host, &[("file.txt", "0123456789")]) else { return };
+    let edge = Setup::new(nginx.address()).without_tls().start();
     let mut connection = edge.http();
     let whole = connection.get("open.example", "/file.txt");
     let range =
@@ -383,8 +361,6 @@ fn nginx_as_the_origin_serves_files_and_ranges_through_the_edge() {
     let absent = connection.get("open.example", "/absent");
     let host = connection.get("open.example:8080", "/host");
     let blocked = connection.get("blocked.example", "/file.txt");
-    let _ = server.kill();
-    let _ = server.wait();
     assert_eq!((whole.status, whole.text().as_str()), (200, "0123456789"));
     assert_eq!((range.status, range.text().as_str()), (206, "234"));
     assert_eq!((absent.status, blocked.status), (404, 403));

@@ -258,7 +258,7 @@ fn poll_finds_a_change_that_no_event_tells() {
 }
 
 /// Breaks the list in one way, and checks that nothing changed but what tells of it.
-fn bad_list_changes_nothing(spoil: impl Fn(&Path)) {
+pub fn bad_list_changes_nothing(spoil: impl Fn(&Path)) {
     let origin = Origin::hello();
     let edge = setup(&origin).start();
     let before = edge.generation();
@@ -428,4 +428,30 @@ fn reload_after_reload_drops_no_connection_and_is_in_force_at_once() {
         }
     });
     assert_eq!(edge.metrics().outcome("failed") + edge.metrics().outcome("aborted"), 0);
+}
+
+#[test]
+fn source_that_left_the_configuration_is_lifted_at_hangup_and_the_log_says_so() {
+    let origin = Origin::hello();
+    let edge = setup(&origin).feed("feed.example\nother.example\n").start();
+    assert_eq!(edge.get("feed.example", "/").status, 403);
+    let text = fs::read_to_string(edge.path("sluis.toml")).unwrap();
+    let (before, feed) = text.split_once("[blocklist.source.feed]").unwrap();
+    let (_, after) = feed.split_once("[[route]]").unwrap();
+    fs::write(edge.path("sluis.toml"), format!("{before}[[route]]{after}")).unwrap();
+    edge.signal(Signal::HUP);
+    let line = edge.wait_for_log("source lifted", |line| line.contains("source lifted"));
+    assert!(line.contains("source=feed") && line.contains("names=2"), "{line}");
+    assert_eq!(edge.get("feed.example", "/").status, 200);
+    assert!(edge.metrics().value("sluis_blocklist_names", &[("source", "feed")]).is_none());
+}
+
+#[test]
+fn refusal_is_one_plain_line_in_the_log() {
+    let origin = Origin::hello();
+    let edge = setup(&origin).start();
+    fs::write(edge.path("blocklist.toml"), record("x", ".x.example") + "colour = 1\n").unwrap();
+    let line = edge.wait_for_log("source refused", |line| line.contains("source refused"));
+    assert!(line.contains(": blocklist.toml:") && line.contains("unknown key `decision.colour`"), "{line}");
+    assert!(!line.contains("error:") && !line.contains(" | "), "{line}");
 }

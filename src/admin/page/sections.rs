@@ -34,7 +34,7 @@ pub(super) fn summary(shown: &Shown<'_>) -> Html {
     let mut html = Html::default();
     for (name, value) in [
         ("<dt>Generation</dt>", grouped(blocklist.status.generation)),
-        ("<dt>Names blocked</dt>", grouped(blocklist.names)),
+        ("<dt>Names</dt>", grouped(blocklist.names)),
         ("<dt>Decisions in force</dt>", grouped(in_force as u64)),
         ("<dt>Memory of the index</dt>", bytes(blocklist.memory_bytes)),
         ("<dt>Requests in flight</dt>", grouped(level(|listener| &listener.in_flight))),

@@ -74,11 +74,11 @@ impl Reader<'_> {
         let hosts = self.hosts(&record);
         warn_about_www(&record, &hosts);
         self.check_id(&record);
+        // The hosts of a record that is wrong elsewhere are for the guards to look at; its source is refused anyway.
+        self.add(&record, &hosts, Effect::Block, Owner::Decision(index(self.parsed.decisions.len())));
         if let Some(decision) = decision {
-            let owner = Owner::Decision(index(self.parsed.decisions.len()));
             self.parsed.decisions.push(Arc::new(decision));
             self.parsed.decision_places.push(self.lines.place(record.span().start));
-            self.add(&record, &hosts, Effect::Block, owner);
         }
         record.finish();
     }

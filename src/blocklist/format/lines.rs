@@ -30,13 +30,24 @@ pub(super) fn text_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<F
 
 /// The place of a line of a file, counted from 1, at its first character that is not white space.
 pub fn place_of_line(file: &Path, bytes: &[u8], line: u32) -> Place {
+    place_in_line(file, bytes, line, |text| text.len() - text.trim_start().len())
+}
+
+/// The place of a host pattern that stands in quotes in a line; of the line where it is written in another way there.
+pub fn place_of_host(file: &Path, bytes: &[u8], line: u32, pattern: &str) -> Place {
+    place_in_line(file, bytes, line, |text| {
+        let written = text.to_ascii_lowercase().find(&format!("\"{pattern}\""));
+        written.unwrap_or_else(|| text.len() - text.trim_start().len())
+    })
+}
+
+fn place_in_line(file: &Path, bytes: &[u8], line: u32, start: impl FnOnce(&str) -> usize) -> Place {
     let index = line.saturating_sub(1) as usize;
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let found = bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default();
     let text = String::from_utf8_lossy(found);
     let text = text.trim_end();
-    let start = text.len() - text.trim_start().len();
-    Place { file: file.to_path_buf(), position: Some(position(index, start, text)) }
+    Place { file: file.to_path_buf(), position: Some(position(index, start(text), text)) }
 }
 
 /// Where the lines of a text begin, so that many offsets are turned into places without a walk for each.

@@ -9,4 +9,4 @@ mod lines;
 pub mod decisions;
 pub mod domains;
 
-pub use lines::place_of_line;
+pub use lines::{place_of_host, place_of_line};

@@ -123,6 +123,7 @@ impl Examiner<'_> {
         may_shrink: bool,
     ) -> Result<Guarded, Vec<Finding>> {
         let candidate = Candidate {
+            source: &source.config.name,
             content: &source.config.content,
             file,
             bytes,
@@ -171,7 +172,7 @@ impl Examiner<'_> {
                 Step::Ready(Box::new(Ready { refused: Some(refused), ..ready }))
             }
             Err(error) => {
-                let message = format!("and it cannot be taken from the state directory: {error}");
+                let message = format!("there is nothing to start from instead: {error}");
                 let place = Place::file(state.path());
                 refused.findings = refused.findings.iter().cloned().chain([Finding::error(place, message)]).collect();
                 Step::Refused(refused)

@@ -179,7 +179,7 @@ impl Reloader {
                     let changed: BTreeSet<usize> = changed.into_iter().collect();
                     self.reload(trigger, &[], |index| changed.contains(&index));
                 }
-                () = tokio::time::sleep(clock), if self.next_change.is_some() => self.follow_the_clock(Timestamp::now()),
+                () = tokio::time::sleep(clock) => self.follow_the_clock(Timestamp::now()),
                 () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => self.let_go(),
             }
         }
@@ -258,10 +258,21 @@ impl Reloader {
         }
         let gone =
             self.sources.iter().filter(|source| !config.sources.iter().any(|kept| kept.name == source.config.name));
-        let lifted: usize = gone.filter_map(|source| source.in_force.as_ref()).map(|content| content.names).sum();
+        let gone: Vec<(String, usize)> = gone
+            .map(|source| (source.config.name.clone(), source.in_force.as_ref().map_or(0, |content| content.names)))
+            .collect();
         self.state = config.state_directory.as_ref().map(StateDirectory::new);
         (self.config, self.watch) = (config, watch);
-        Ok(self.finish(Ok(pass), trigger, began, lifted))
+        let report = self.finish(Ok(pass), trigger, began, gone.iter().map(|(_, names)| names).sum());
+        for (source, names) in gone {
+            tracing::info!(
+                generation = report.generation,
+                source,
+                names,
+                "source lifted: it is not in the configuration any more"
+            );
+        }
+        Ok(report)
     }
 
     /// Puts the result of a pass in force; `lifted` names went with their source.
@@ -280,7 +291,7 @@ impl Reloader {
                 self.conclude(pass, trigger, began, lifted)
             }
             Err(finding) => {
-                tracing::error!(trigger = trigger.name(), "{finding}");
+                tracing::error!(trigger = trigger.name(), "{}", finding.log_line());
                 self.counts.refused += 1;
                 self.publish_status();
                 let failed = vec![(String::new(), vec![finding])];
@@ -354,7 +365,7 @@ impl Reloader {
                 "source in force"
             );
             for warning in content.iter().flat_map(|content| content.warnings.iter()).take(LOGGED_WARNINGS) {
-                tracing::warn!(source = applied.source, "{warning}");
+                tracing::warn!(source = applied.source, "{}", warning.log_line());
             }
         }
         self.log_refusals(pass, trigger);
@@ -368,12 +379,12 @@ impl Reloader {
             let name = &source.config.name;
             match (before, now) {
                 (before, Some(now)) if before != Some(now) => {
-                    let (first, count) = (now.first().map(ToString::to_string).unwrap_or_default(), now.len());
+                    let first = now.first().map(|finding| finding.log_line().to_string()).unwrap_or_default();
                     let trigger = trigger.name();
                     tracing::error!(
                         source = name,
                         trigger,
-                        findings = count,
+                        findings = now.len(),
                         "source refused, last good stays: {first}"
                     );
                 }
@@ -393,9 +404,10 @@ impl Reloader {
         }
     }
 
-    /// A decision starts or ends: the names are the same, the generation is another.
+    /// A decision starts or ends: the names are the same, the generation is another. Where the clock was set back, what
+    /// comes next is another too.
     fn follow_the_clock(&mut self, now: Timestamp) {
-        if self.next_change.is_none_or(|next| now < next) {
+        if self.index.next_change_after(now) == self.next_change {
             return;
         }
         self.publish(Arc::clone(&self.index), now);

@@ -120,12 +120,13 @@ impl Pass {
     /// in force has no duplicates, so this ends.
     fn stand_back_from_duplicate_ids(&mut self, ready: &mut BTreeMap<usize, Ready>) {
         while let Some((index, id, other)) = self.duplicate_id(ready) {
-            ready.remove(&index);
+            let place = ready.remove(&index).and_then(|ready| ready.in_force.content.parsed.place_of_decision(&id));
             let Some(name) = self.sources.get(other).map(|source| source.config.name.clone()) else { return };
             let Some(source) = self.sources.get_mut(index) else { return };
             let message =
                 format!("the id \"{id}\" is taken by a record of source `{name}`; ids are unique over all sources");
-            let findings = Arc::from([Finding::error(Place::file(&source.config.path), message)]);
+            let place = place.unwrap_or_else(|| Place::file(&source.config.path));
+            let findings = Arc::from([Finding::error(place, message)]);
             self.refused(index, Refused { key: None, findings, by_another_source: true });
         }
     }

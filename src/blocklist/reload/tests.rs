@@ -345,7 +345,8 @@ fn shrinking_is_allowed_once_for_one_source() {
     lists.replace("small", "n1.example\n");
     assert_eq!(running.reload().removed, 998, "a small feed may lose any number");
     lists.replace("feed", "n1.example\n");
-    assert_eq!(running.reload().failed.len(), 1);
+    let report = running.reload();
+    assert!(report.failed[0].1[0].message.ends_with("allow_shrink=feed"), "ready to paste: {report:?}");
     assert_eq!(running.reload_shrunk("small").failed.len(), 1, "another source was named");
     let report = running.reload_shrunk("no-such");
     assert!(report.failed.iter().any(|(name, _)| name == "no-such"), "{report:?}");
@@ -367,6 +368,7 @@ fn id_is_unique_over_all_sources_and_may_move_between_them() {
     let report = running.reload();
     assert_eq!(report.failed[0].0, "two");
     assert!(report.failed[0].1[0].message.contains("the id \"b\" is taken by a record of source `one`"), "{report:?}");
+    assert!(report.failed[0].1[0].to_string().contains(":8:1: the id"), "the record has its place: {report:?}");
     assert_eq!((running.generation(), running.verdict("b.example").as_str()), (1, "b"));
     lists.replace("one", records(&[("a", "a.example")]));
     let report = running.reload();

@@ -109,7 +109,7 @@ pub fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// Fields that decide how a message is framed, where it goes, or who it is from.
-const GUARDED: [&[u8]; 18] = [
+const GUARDED: [&[u8]; 19] = [
     b"host",
     b"content-length",
     b"transfer-encoding",
@@ -128,6 +128,7 @@ const GUARDED: [&[u8]; 18] = [
     b"x-host",
     b"x-original-host",
     b"x-original-url",
+    b"x-rewrite-url",
 ];
 
 const FORWARDING_PREFIX: &[u8] = b"x-forwarded-";
@@ -264,6 +265,7 @@ mod tests {
             ("x_forwarded_anything", true),
             ("keep_alive", true),
             ("x_real_ip", true),
+            ("x_rewrite_url", true),
             ("content-length", false),
             ("x-forwarded-for", false),
             ("my_field", false),

@@ -310,13 +310,23 @@ const fn is_target_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>')
 }
 
+/// Whether a target of HTTP/2 is one that could be sent on by HTTP/1.1: a path, or `*`, whose method is looked at later.
+pub fn is_path_or_asterisk(target: &[u8]) -> bool {
+    match target {
+        [b'/', ..] => target.iter().all(|byte| is_target_byte(*byte)) && has_good_path(target),
+        _ => target == b"*",
+    }
+}
+
+fn has_good_path(target: &[u8]) -> bool {
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    !path.contains(&b'`')
+}
+
 /// Whether a target has a form that its method allows (RFC 9112 section 3.2); authority-form is CONNECT's alone.
 fn is_target(method: &[u8], target: &[u8]) -> bool {
     match target {
-        [b'/', ..] => {
-            let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-            !path.contains(&b'`')
-        }
+        [b'/', ..] => has_good_path(target),
         b"*" => method == b"OPTIONS",
         // Absolute-form is rare with us, so that parsing it twice costs nothing.
         _ => http::Uri::try_from(target).is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some()),

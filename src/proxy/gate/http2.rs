@@ -4,25 +4,30 @@
 //! (`target.rs`).
 
 use http::Request;
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
+use http::uri::PathAndQuery;
 
 use crate::telemetry::outcome::Rejection;
 
 use super::field;
-use super::head::HeadLimits;
+use super::head::{self, HeadLimits};
 
 /// Judges the head of an HTTP/2 request.
 ///
 /// # Errors
-/// Too many fields or too long a target, whitespace around a value (RFC 9113 section 8.2.1), a name that spells a
-/// framing, forwarding or host field with `_`, or an expectation other than 100-continue.
+/// Too many fields, too long a target or one that is no path, whitespace around a value (RFC 9113 section 8.2.1), a name
+/// that spells a framing, forwarding or host field with `_`, two lengths, or an expectation other than 100-continue.
 pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejection> {
     if request.headers().len() > limits.fields {
         return Err(Rejection::HeadTooLarge);
     }
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > limits.target_bytes {
-        return Err(Rejection::TargetTooLong);
+    if let Some(target) = request.uri().path_and_query().map(PathAndQuery::as_str) {
+        if target.len() > limits.target_bytes {
+            return Err(Rejection::TargetTooLong);
+        }
+        if !head::is_path_or_asterisk(target.as_bytes()) {
+            return Err(Rejection::MalformedHead);
+        }
     }
     for (name, value) in request.headers() {
         let value = value.as_bytes();
@@ -32,6 +37,10 @@ pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejecti
         {
             return Err(Rejection::MalformedHead);
         }
+    }
+    // Equal ones too, as in HTTP/1 (RFC 9110 section 8.6).
+    if request.headers().get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Rejection::MalformedFraming);
     }
     let mut expectations = request.headers().get_all(EXPECT).iter();
     if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -49,7 +58,7 @@ mod tests {
     #[test]
     fn heads_are_judged_by_the_rules_that_hold_for_every_version() {
         type Case = (&'static str, &'static [(&'static str, &'static str)], Result<(), Rejection>);
-        let table: [Case; 9] = [
+        let table: [Case; 11] = [
             ("https://a/", &[("x", "y")], Ok(())),
             ("https://a/1234567", &[("expect", "100-continue")], Ok(())),
             ("https://a/", &[("a", "1"), ("b", "2"), ("c", "3")], Ok(())),
@@ -58,6 +67,8 @@ mod tests {
             ("https://a/", &[("x", " y")], Err(Rejection::MalformedHead)),
             ("https://a/", &[("x", "y\t")], Err(Rejection::MalformedHead)),
             ("https://a/", &[("content_length", "1")], Err(Rejection::MalformedHead)),
+            ("https://a?b", &[], Err(Rejection::MalformedHead)),
+            ("https://a/", &[("content-length", "1"), ("content-length", "1")], Err(Rejection::MalformedFraming)),
             ("https://a/", &[("expect", "more")], Err(Rejection::ExpectationFailed)),
         ];
         for (uri, fields, expected) in table {

@@ -7,7 +7,8 @@ use crate::proxy::upgrade::JUDGE_INTERVAL;
 
 use super::*;
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                       Sec-WebSocket-Accept: x\r\n\r\n";
 
@@ -71,15 +72,13 @@ fn an_upgrade_that_the_upstream_declines_is_an_ordinary_request() {
 #[test]
 fn a_switch_that_was_not_asked_for_is_malformed() {
     const OTHER: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let with_body = UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi");
     for (request, response) in [
         (GET, SWITCH),
         (UPGRADE, OTHER),
         ("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", SWITCH),
         ("GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", OTHER),
-        (
-            "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi",
-            SWITCH,
-        ),
+        (with_body.as_str(), SWITCH),
     ] {
         on_worker(async {
             let tasks = LocalTasks::default();

@@ -8,7 +8,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use crate::telemetry::outcome::Failure;
 
 use super::Upstream;
 use super::pool::{Connection, Pools};
+use super::received::Received;
 use super::server::Server;
 
 /// Bytes of a response's head, over which it is malformed: as with requests, an endless head would fill memory.
@@ -68,7 +68,7 @@ async fn open(server: &Server, upstream: &Upstream, pools: &Pools, deadline: Ins
     let tcp = open_tcp(&server.addresses(), first_address(), deadline).await?;
     // Without it, a request whose head and body are written apart waits for the server's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
-    let received_bytes = Arc::new(AtomicU64::new(0));
+    let received = Arc::new(Received::default());
     let io = match server.tls() {
         None => Io::Plain(tcp),
         Some(tls) => {
@@ -77,7 +77,7 @@ async fn open(server: &Server, upstream: &Upstream, pools: &Pools, deadline: Ins
             Io::Tls(Box::new(stream.map_err(|_| Failure::UpstreamTls)?))
         }
     };
-    let io = UpstreamIo { io, received_bytes: Arc::clone(&received_bytes) };
+    let io = UpstreamIo { io, received: Arc::clone(&received) };
     let handshake = http1::Builder::new()
         .max_header_size(RESPONSE_HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
@@ -90,7 +90,7 @@ async fn open(server: &Server, upstream: &Upstream, pools: &Pools, deadline: Ins
             tracing::debug!(%error, "an upstream connection ended");
         }
     });
-    Ok(Connection::new(sender, received_bytes, server.id()))
+    Ok(Connection::new(sender, received, server.id()))
 }
 
 /// With which address a connect begins: another one each time, so that all are used.
@@ -140,11 +140,11 @@ impl Drop for Active {
     }
 }
 
-/// A stream to a server that counts what comes in, so that it is known whether an answer had begun.
+/// A stream to a server that counts what comes in.
 #[derive(Debug)]
 struct UpstreamIo {
     io: Io,
-    received_bytes: Arc<AtomicU64>,
+    received: Arc<Received>,
 }
 
 #[derive(Debug)]
@@ -155,17 +155,15 @@ enum Io {
 
 impl AsyncRead for UpstreamIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.received.is_flood() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buf.filled().len();
         let read = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         };
-        let received = (buf.filled().len() - before) as u64;
-        if received > 0 {
-            // The connection's task is the only writer.
-            let total = self.received_bytes.load(Ordering::Relaxed).wrapping_add(received);
-            self.received_bytes.store(total, Ordering::Relaxed);
-        }
+        self.received.add(buf.filled().len() - before);
         read
     }
 }

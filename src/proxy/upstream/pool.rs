@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::telemetry::counter::WorkerId;
 use crate::telemetry::outcome::Failure;
 
 use super::admission::{Admission, Permit, Share};
+use super::received::Received;
 use super::server::{Server, ServerId};
 use super::{Upstream, UpstreamId};
 
@@ -83,24 +83,19 @@ struct Idle {
 #[derive(Debug)]
 pub struct Connection {
     pub(in crate::proxy) sender: SendRequest<RequestBody>,
-    received_bytes: Arc<AtomicU64>,
+    pub(in crate::proxy) received: Arc<Received>,
     server: ServerId,
     is_reused: bool,
 }
 
 impl Connection {
-    pub(super) fn new(sender: SendRequest<RequestBody>, received_bytes: Arc<AtomicU64>, server: ServerId) -> Self {
-        Self { sender, received_bytes, server, is_reused: false }
+    pub(super) fn new(sender: SendRequest<RequestBody>, received: Arc<Received>, server: ServerId) -> Self {
+        Self { sender, received, server, is_reused: false }
     }
 
     /// Whether it has carried a request before: if it ends without an answer, the server may just have been closing it.
     pub fn is_reused(&self) -> bool {
         self.is_reused
-    }
-
-    /// How many bytes of HTTP the server has sent on it.
-    pub fn received_bytes(&self) -> u64 {
-        self.received_bytes.load(Ordering::Relaxed)
     }
 }
 

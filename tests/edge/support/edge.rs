@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -35,6 +36,8 @@ struct Log {
 struct LogState {
     lines: Vec<String>,
     ended: bool,
+    /// Nobody takes what is written.
+    stopped: bool,
 }
 
 impl Edge {
@@ -54,24 +57,28 @@ impl Edge {
 
     /// Starts the program in a directory that is written already.
     pub fn start_in(directory: TempDir) -> Self {
-        let mut child = command(&directory)
-            .args(["serve", "--config", "sluis.toml"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let log: Arc<Log> = Arc::default();
-        let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writer.state.lock().expect("nobody panics with the lock").lines.push(without_colour(&line));
-                writer.changed.notify_all();
-            }
-            writer.state.lock().expect("nobody panics with the lock").ended = true;
-            writer.changed.notify_all();
-        });
+        let (child, log) = serve(&mut command(&directory));
         Self { child, directory, log }
+    }
+
+    /// Starts the program by another one that becomes it (`prlimit`, `setpriv`, `faketime`); returns when it is ready.
+    pub fn start_under(setup: &Setup, wrapper: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a fresh directory");
+        setup.write(directory.path());
+        // Whoever the other one makes of us may look into it.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let (child, log) = serve(wrapped(wrapper).current_dir(directory.path()));
+        let edge = Self { child, directory, log };
+        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+        edge
+    }
+
+    /// Kills it without a word of warning and, after `meanwhile`, starts it again in the same directory.
+    pub fn kill_and_start_again_after(&mut self, meanwhile: impl FnOnce()) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("a child can be waited for");
+        meanwhile();
+        (self.child, self.log) = serve(&mut command(&self.directory));
     }
 
     /// Where a listener (or `admin`, `metrics`) was bound, by the line that says so.
@@ -119,6 +126,18 @@ impl Edge {
         Metrics::parse(&response.text())
     }
 
+    /// The metrics when every request that was begun has ended: started = ended + in flight, in one scrape.
+    pub fn settled(&self, what: &str) -> Metrics {
+        let mut metrics = self.metrics();
+        eventually(what, || {
+            metrics = self.metrics();
+            metrics.sum("sluis_requests_total", &[]) == metrics.sum("sluis_requests_started_total", &[])
+        });
+        assert_eq!(metrics.sum("sluis_requests_in_flight", &[]), 0.0, "{what}");
+        assert_eq!(metrics.sum("sluis_panics_total", &[]), 0.0, "{what}");
+        metrics
+    }
+
     /// The generation in force.
     pub fn generation(&self) -> u64 {
         self.admin_get("/api/v1/status").json()["generation"].as_u64().expect("status has a generation")
@@ -135,7 +154,7 @@ impl Edge {
         kill_process(pid, signal).expect("the program still runs");
     }
 
-    /// Waits for the end and gives the exit status.
+    /// Waits for the end, of the log too, and gives the exit status.
     pub fn wait_exit(&mut self) -> i32 {
         let child = &mut self.child;
         let mut status = None;
@@ -143,6 +162,7 @@ impl Edge {
             status = child.try_wait().expect("a child can be waited for");
             status.is_some()
         });
+        eventually("its log ends", || self.log.state.lock().expect("nobody panics with the lock").ended);
         status.and_then(|status| status.code()).expect("it ends by itself, not by a signal")
     }
 
@@ -168,9 +188,20 @@ impl Edge {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// How many file descriptors it holds.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs, on Linux").count()
+    }
+
     /// Everything in the log so far.
     pub fn log(&self) -> String {
         self.log.state.lock().expect("nobody panics with the lock").lines.join("\n")
+    }
+
+    /// Takes nothing of what it writes any more, or again.
+    pub fn stop_reading_the_log(&self, stopped: bool) {
+        self.log.state.lock().expect("nobody panics with the lock").stopped = stopped;
+        self.log.changed.notify_all();
     }
 
     /// Waits for a line in the log, past or to come.
@@ -230,10 +261,36 @@ impl Finished {
 
 /// The program without arguments, to be run in this directory.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluis"));
+    wrapped(&[])
+}
+
+/// The program as the last argument of another one.
+fn wrapped(wrapper: &[&str]) -> Command {
+    let mut words = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_sluis")]);
+    let mut command = Command::new(words.next().expect("there is the program itself"));
     // A backtrace is not for users; that none is shown is part of what is tested.
-    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command.args(words).env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
+}
+
+/// Starts serving; what it writes to standard error is collected from then on.
+fn serve(command: &mut Command) -> (Child, Arc<Log>) {
+    let command = command.args(["serve", "--config", "sluis.toml"]);
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("the program starts");
+    let log: Arc<Log> = Arc::default();
+    let (stderr, writer) = (child.stderr.take().expect("it is piped"), Arc::clone(&log));
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let state = writer.state.lock().expect("nobody panics with the lock");
+            let waited = writer.changed.wait_while(state, |state| state.stopped);
+            waited.expect("nobody panics with the lock").lines.push(without_colour(&line));
+            writer.changed.notify_all();
+        }
+        writer.state.lock().expect("nobody panics with the lock").ended = true;
+        writer.changed.notify_all();
+    });
+    (child, log)
 }
 
 fn command(directory: &TempDir) -> Command {

@@ -32,6 +32,7 @@ impl Http2 {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let sender = runtime.block_on(async {
             let stream = TcpStream::connect(address).await.expect("the edge accepts");
+            stream.set_nodelay(true).unwrap();
             let name = ServerName::try_from(sni.unwrap_or("no-sni.example").to_owned()).expect("a valid SNI");
             let connector = TlsConnector::from(Arc::new(tls_config(&[b"h2"], sni.is_some())));
             let stream = connector.connect(name, stream).await.expect("the TLS handshake works");

@@ -52,6 +52,11 @@ impl Metrics {
         self.sum("sluis_requests_total", &[("outcome", outcome)]) as u64
     }
 
+    /// Requests that were refused for this reason.
+    pub fn rejected(&self, reason: &str) -> f64 {
+        self.sum("sluis_rejected_total", &[("reason", reason)])
+    }
+
     fn matching<'m>(&'m self, name: &'m str, labels: &'m [(&str, &str)]) -> impl Iterator<Item = &'m Series> {
         self.series.iter().filter(move |series| {
             series.name == name

@@ -5,6 +5,7 @@
 pub mod certs;
 pub mod client;
 pub mod edge;
+pub mod frames;
 pub mod http2;
 pub mod metrics;
 pub mod origin;

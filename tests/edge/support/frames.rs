@@ -1,0 +1,141 @@
+//! An HTTP/2 client that sends exactly the fields and frames it is given, wrong ones too.
+//!
+//! Inside: frames (RFC 9113 section 4), fields as literals (RFC 7541 section 6.2.2), and as much of an answer as its
+//! status. Kept out: flow control, since nothing here is large, and every rule of RFC 9113: http2.rs is the client that
+//! keeps them.
+
+use std::net::SocketAddr;
+
+use super::client::Connection;
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const GOAWAY: u8 = 7;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
+/// Names and values of fields, in order.
+macro_rules! fields {
+    ($($name:literal $value:literal),* $(,)?) => { &[$(($name as &[u8], $value as &[u8])),*] };
+}
+pub(crate) use fields;
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// With an answer of this status.
+    Status(u16),
+    /// With a reset.
+    Reset,
+    /// With the whole connection.
+    Gone,
+}
+
+/// One connection.
+pub struct Frames {
+    connection: Connection,
+    stream: u32,
+}
+
+impl Frames {
+    /// Over TLS, with the preface and SETTINGS that keep the dynamic table of answers empty.
+    pub fn connect(address: SocketAddr, sni: Option<&str>) -> Self {
+        let mut connection = Connection::try_tls(address, sni, &[b"h2"]).expect("the TLS handshake works");
+        connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x01\0\0\0\0");
+        Self { connection, stream: 1 }
+    }
+
+    /// A request of fields alone, and how it ended.
+    pub fn ask(&mut self, fields: &[(&[u8], &[u8])]) -> Answer {
+        let stream = self.open(fields, END_STREAM);
+        self.end_of(stream)
+    }
+
+    /// Sends the fields of a new stream.
+    pub fn open(&mut self, fields: &[(&[u8], &[u8])], flags: u8) -> u32 {
+        let stream = self.stream;
+        self.stream += 2;
+        self.send(HEADERS, flags | END_HEADERS, stream, &block(fields));
+        stream
+    }
+
+    /// Sends a frame. Where the other side is gone, reading will say so.
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("a frame is small").to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        let _ = self.connection.try_send(frame);
+    }
+
+    /// Reads until a stream has ended.
+    pub fn end_of(&mut self, stream: u32) -> Answer {
+        let mut status = None;
+        loop {
+            let Some((kind, flags, of, payload)) = self.read() else { return Answer::Gone };
+            match kind {
+                GOAWAY => return Answer::Gone,
+                RST_STREAM if of == stream => return Answer::Reset,
+                HEADERS if of == stream && status.is_none() => status = Some(status_of(&payload)),
+                _ => {}
+            }
+            if of == stream && flags & END_STREAM != 0 && matches!(kind, HEADERS | DATA) {
+                return Answer::Status(status.expect("DATA comes after HEADERS"));
+            }
+        }
+    }
+
+    fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let head = self.connection.read_exactly(9).ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let payload = self.connection.read_exactly(usize::try_from(length).ok()?).ok()?;
+        Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+    }
+}
+
+/// Fields as literals without indexing and without Huffman coding.
+fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            let length = u8::try_from(text.len()).expect("a short text");
+            match length.checked_sub(127) {
+                None => block.push(length),
+                // One byte more is enough for what a test sends (RFC 7541 section 5.1).
+                Some(rest) => block.extend([127, rest]),
+            }
+            block.extend(*text);
+        }
+    }
+    block
+}
+
+/// The status, which comes first: an entry of the static table, or a literal with its name from there.
+fn status_of(block: &[u8]) -> u16 {
+    let begin = block.iter().position(|byte| byte & 0xe0 != 0x20).expect("more than changes of the table's size");
+    match &block[begin..] {
+        [index @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(index - 0x88)],
+        [0x48 | 0x08 | 0x18, length, text @ ..] if length & 0x80 != 0 => huffman_digits(text),
+        [0x48 | 0x08 | 0x18, 3, text @ ..] => {
+            text[..3].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+        }
+        other => panic!("a status without a dynamic table looks otherwise: {other:?}"),
+    }
+}
+
+/// Three digits (RFC 7541 appendix B): 0 to 2 have five bits, the others six.
+fn huffman_digits(text: &[u8]) -> u16 {
+    let bits =
+        text.iter().take(3).fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (4 - text.len().min(3)));
+    let (mut at, mut status) = (0, 0);
+    for _ in 0..3 {
+        let five = bits << at >> 27;
+        let (digit, length) = if five < 3 { (five, 5) } else { ((bits << at >> 26) - 22, 6) };
+        at += length;
+        status = status * 10 + u16::try_from(digit).expect("a digit");
+    }
+    status
+}
