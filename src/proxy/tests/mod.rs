@@ -25,6 +25,7 @@ use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
 use crate::live::Live;
 use crate::notice;
+use crate::notice::memo::Memo;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ConnectResult, Metrics};
 use crate::telemetry::outcome::{CodeClass, Failure, Rejection};
@@ -208,6 +209,7 @@ impl Edge {
             tasks: tasks.clone(),
             phase: Cell::new(Phase::Running),
             pools: Pools::new(WorkerId(0), sweep.clone(), tasks.clone()),
+            notice_memo: Memo::default(),
         });
         tasks.spawn(sweep.run());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
