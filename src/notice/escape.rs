@@ -8,32 +8,46 @@ use std::io::Write as _;
 
 /// Appends a text to an HTML page, fit for element content and for quoted attribute values.
 pub(super) fn push_html(out: &mut Vec<u8>, text: &str) {
-    let mut copied = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let entity: &[u8] = match byte {
+    const SPECIAL: [bool; 256] = byte_set(b"&<>\"'");
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
+        let entity: &[u8] = match rest[at] {
             b'&' => b"&amp;",
             b'<' => b"&lt;",
             b'>' => b"&gt;",
             b'"' => b"&quot;",
-            b'\'' => b"&#39;",
-            _ => continue,
+            _ => b"&#39;",
         };
-        out.extend_from_slice(&text.as_bytes()[copied..at]);
+        out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(entity);
-        copied = at + 1;
+        rest = &rest[at + 1..];
     }
-    out.extend_from_slice(&text.as_bytes()[copied..]);
+    out.extend_from_slice(rest);
+}
+
+/// A table of the bytes that belong to a set; looking in it costs less than comparing with each.
+pub(super) const fn byte_set(members: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut at = 0;
+    while at < members.len() {
+        set[members[at] as usize] = true;
+        at += 1;
+    }
+    set
 }
 
 /// The pieces of a foreign text that may be shown: bidirectional overrides and isolates, which could reach past
 /// the text's end (Unicode UAX #9), and control characters are left out. A line end is kept where `lines` says so.
 pub(super) fn visible_pieces(text: &str, lines: bool) -> impl Iterator<Item = &str> {
-    text.split(move |c: char| match c {
+    // Most texts are plain, and to find that out costs little beside looking at each character.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let (plain, other) = if is_plain { (text, "") } else { ("", text) };
+    let visible = other.split(move |c: char| match c {
         '\n' => !lines,
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
         _ => c.is_control(),
-    })
-    .filter(|piece| !piece.is_empty())
+    });
+    std::iter::once(plain).chain(visible).filter(|piece| !piece.is_empty())
 }
 
 /// Appends what a value displays. Writing to a vector cannot fail, so there is nothing to report.

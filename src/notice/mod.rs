@@ -27,6 +27,8 @@ pub mod problem;
 
 pub mod error_page;
 
+pub mod memo;
+
 use std::path::Path;
 
 use bytes::Bytes;
@@ -44,6 +46,7 @@ use constant::Constant;
 use field::Facts;
 use language::{Language, Languages};
 use negotiate::MediaType;
+use render::Page;
 use template::{Cut, Kind, Template};
 
 pub use config::{Config, Operator};
@@ -115,25 +118,25 @@ impl Notices {
     }
 
     fn answer_for(&self, decision: &Decision, host: &str, headers: &HeaderMap) -> Response<Bytes> {
+        self.prepare(decision, host, headers).answer(host)
+    }
+
+    /// Everything of an answer but the host.
+    fn prepare(&self, decision: &Decision, host: &str, headers: &HeaderMap) -> Prepared {
         let place = negotiate::language(headers, &self.languages);
         let facts = Facts { host, decision, operator: &self.operator, language: self.languages.at(place) };
         let media_type = negotiate::media_type(headers);
         let pages = &self.pages[place];
-        let body = match media_type {
-            MediaType::Html => pages.html.fill(&facts),
-            MediaType::PlainText => pages.text.fill(&facts),
-            MediaType::ProblemJson => problem::body(&facts),
+        let content = match media_type {
+            MediaType::Html => Content::Page(pages.html.fill(&facts)),
+            MediaType::PlainText => Content::Page(pages.text.fill(&facts)),
+            MediaType::ProblemJson => Content::Whole(problem::body(&facts).into()),
         };
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = status(decision);
-        let fields = response.headers_mut();
-        fields.reserve(16);
+        let mut fields = HeaderMap::with_capacity(16);
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type.content_type()));
         fields.insert(CONTENT_LANGUAGE, pages.content_language.clone());
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        self.insert_constant_fields(fields, decision);
-        *response.body_mut() = Bytes::from(body);
-        response
+        self.insert_constant_fields(&mut fields, decision);
+        Prepared { status: status(decision), fields, content }
     }
 
     fn insert_constant_fields(&self, fields: &mut HeaderMap, decision: &Decision) {
@@ -151,6 +154,36 @@ impl Notices {
         fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         fields.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
+    }
+}
+
+/// An answer that lacks nothing but the host.
+#[derive(Debug, Clone)]
+struct Prepared {
+    status: StatusCode,
+    fields: HeaderMap,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Page(Page),
+    /// For the host that it was prepared for, and no other.
+    Whole(Bytes),
+}
+
+impl Prepared {
+    fn answer(&self, host: &str) -> Response<Bytes> {
+        let body = match &self.content {
+            Content::Page(page) => page.with_host(host).into(),
+            Content::Whole(body) => body.clone(),
+        };
+        let mut fields = self.fields.clone();
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = fields;
+        response
     }
 }
 

@@ -6,6 +6,7 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName};
 
+use super::escape::byte_set;
 use super::language::{Languages, is_tag};
 
 /// The forms in which sluis answers.
@@ -48,8 +49,8 @@ const OFFERS: [(MediaType, &str, &str); 4] = [
 pub fn media_type(headers: &HeaderMap) -> MediaType {
     let mut best: Option<(MediaType, Wish)> = None;
     let mut problem_is_refused = false;
-    for (media_type, kind, subtype) in OFFERS {
-        let Some(wish) = wish(headers, kind, subtype) else { continue };
+    for ((media_type, _, subtype), wish) in OFFERS.into_iter().zip(wishes(headers)) {
+        let Some(wish) = wish else { continue };
         // Who refuses problem+json by name is not sent it in the name of plain JSON.
         problem_is_refused |= wish.quality == 0 && wish.precision == Precision::Named && subtype == "problem+json";
         let refused = wish.quality == 0 || (problem_is_refused && media_type == MediaType::ProblemJson);
@@ -93,25 +94,23 @@ enum Precision {
     Named,
 }
 
-/// What a client thinks of one form.
-#[derive(Debug, Clone, Copy)]
+/// What a client thinks of one form; the greater one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Wish {
     precision: Precision,
     quality: u16,
 }
 
-fn wish(headers: &HeaderMap, kind: &str, subtype: &str) -> Option<Wish> {
-    let mut most_precise: Option<Wish> = None;
+/// What the client thinks of each of [`OFFERS`].
+fn wishes(headers: &HeaderMap) -> [Option<Wish>; OFFERS.len()] {
+    let mut wishes = [None; OFFERS.len()];
     for range in elements(headers, &ACCEPT).filter_map(media_range) {
-        let Some(precision) = range.precision_for(kind, subtype) else { continue };
-        let found = Wish { precision, quality: range.quality };
-        let outweighs =
-            most_precise.is_none_or(|other| (found.precision, found.quality) > (other.precision, other.quality));
-        if outweighs {
-            most_precise = Some(found);
+        for (wish, (_, kind, subtype)) in wishes.iter_mut().zip(OFFERS) {
+            let precision = range.precision_for(kind, subtype);
+            *wish = precision.map(|precision| Wish { precision, quality: range.quality }).max(*wish);
         }
     }
-    most_precise
+    wishes
 }
 
 /// One element of `Accept`.
@@ -269,7 +268,9 @@ fn quality(weight: &[u8]) -> Option<u16> {
 }
 
 fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    const ALLOWED: [bool; 256] =
+        byte_set(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    !bytes.is_empty() && bytes.iter().all(|byte| ALLOWED[usize::from(*byte)])
 }
 
 #[cfg(test)]

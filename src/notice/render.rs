@@ -14,18 +14,42 @@ use super::template::{Cut, Form, Piece};
 /// Room for the values of a usual decision, so that the page is written without growing.
 const VALUES_LENGTH: usize = 1024;
 
+/// A page that is whole but for the host, which alone differs between the visitors of one decision.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    bytes: Vec<u8>,
+    /// Where the host goes, in order.
+    hosts: Vec<(usize, Form)>,
+}
+
 impl Cut {
     /// The page for these facts.
-    pub fn fill(&self, facts: &Facts<'_>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.length + VALUES_LENGTH);
-        let mut writer = Writer { out: &mut out, right_to_left: self.right_to_left };
+    pub(super) fn fill(&self, facts: &Facts<'_>) -> Page {
+        let mut page = Page { bytes: Vec::with_capacity(self.length + VALUES_LENGTH), hosts: Vec::new() };
+        let mut writer = Writer { out: &mut page.bytes, hosts: &mut page.hosts, right_to_left: self.right_to_left };
         writer.pieces(&self.pieces, facts);
+        page
+    }
+}
+
+impl Page {
+    /// The page for a host.
+    pub(super) fn with_host(&self, host: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes.len() + self.hosts.len() * host.len());
+        let mut copied = 0;
+        for (at, form) in &self.hosts {
+            out.extend_from_slice(&self.bytes[copied..*at]);
+            push_text(&mut out, host, *form, false);
+            copied = *at;
+        }
+        out.extend_from_slice(&self.bytes[copied..]);
         out
     }
 }
 
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
+    hosts: &'o mut Vec<(usize, Form)>,
     right_to_left: bool,
 }
 
@@ -52,24 +76,18 @@ impl Writer<'_> {
         match value {
             Value::When(when) => self.when(when, form),
             Value::Number(number) => push_display(self.out, number),
+            Value::Text(_) if field == Field::Host => self.isolated(field.isolation(), form, |writer| {
+                writer.hosts.push((writer.out.len(), form));
+            }),
             Value::Text(text) => self.isolated(field.isolation(), form, |writer| {
-                writer.text(text, form, field == Field::Summary);
+                push_text(writer.out, text, form, field == Field::Summary);
             }),
             Value::List(items) => self.isolated(field.isolation(), form, |writer| {
                 for (place, item) in items.iter().enumerate() {
                     writer.out.extend_from_slice(if place == 0 { b"" } else { b", " });
-                    writer.text(item, form, false);
+                    push_text(writer.out, item, form, false);
                 }
             }),
-        }
-    }
-
-    fn text(&mut self, text: &str, form: Form, lines: bool) {
-        for piece in visible_pieces(text, lines) {
-            match form {
-                Form::PlainText => self.out.extend_from_slice(piece.as_bytes()),
-                Form::Markup | Form::PlainMarkup | Form::Attribute => push_html(self.out, piece),
-            }
         }
     }
 
@@ -113,5 +131,14 @@ impl Writer<'_> {
         self.out.extend_from_slice(before.as_bytes());
         write(self);
         self.out.extend_from_slice(after.as_bytes());
+    }
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str, form: Form, lines: bool) {
+    for piece in visible_pieces(text, lines) {
+        match form {
+            Form::PlainText => out.extend_from_slice(piece.as_bytes()),
+            Form::Markup | Form::PlainMarkup | Form::Attribute => push_html(out, piece),
+        }
     }
 }

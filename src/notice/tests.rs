@@ -30,7 +30,7 @@ fn config() -> Config {
     }
 }
 
-fn notices() -> &'static Notices {
+pub(super) fn notices() -> &'static Notices {
     static NOTICES: LazyLock<Notices> =
         LazyLock::new(|| Notices::load(&config()).expect("the built-in notice has no faults"));
     &NOTICES
@@ -76,7 +76,7 @@ fn bare(basis: Basis) -> Decision {
 }
 
 /// A decision that has everything.
-fn full(basis: Basis) -> Decision {
+pub(super) fn full(basis: Basis) -> Decision {
     Decision {
         review_by: Some(day("2026-12-05")),
         effective_from: Some(When::Moment("2026-11-22T20:15:00Z".parse().expect("a moment"))),

@@ -13,6 +13,7 @@ use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
 use crate::live::Live;
 use crate::notice::Notices;
+use crate::notice::memo::Memo;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 
@@ -49,6 +50,8 @@ pub struct Worker {
     pub phase: Cell<Phase>,
     /// Its idle upstream connections.
     pub pools: Pools,
+    /// The notices that it has sent lately.
+    pub notice_memo: Memo,
 }
 
 impl Worker {

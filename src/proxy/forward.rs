@@ -39,16 +39,16 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// Sends a request that is already rewritten (origin-form target, Host, no hop-by-hop fields; `Upgrade` where one is
 /// passed on) and returns the head of the answer, checked and clean, with its body to come. A 101 starts a tunnel, which
-/// `judge` watches over.
+/// what `judge` makes watches over.
 ///
 /// # Errors
 /// Why there is no answer: the upstream's fault, ours, or the client's where its body broke off.
-pub async fn forward(
+pub async fn forward<J: Judge>(
     client: &Rc<Client>,
     settings: &Arc<Settings>,
     upstream: &Arc<Upstream>,
     mut request: Request<Incoming>,
-    judge: impl Judge,
+    judge: impl FnOnce() -> J,
 ) -> Result<Response<UpstreamBody>, Fault> {
     let worker = &*client.worker;
     let errand = Errand { worker, limits: &settings.limits, upstream };
@@ -64,7 +64,7 @@ pub async fn forward(
         upstream_head::clean_switch(&mut head, upgrade.as_ref().map(|upgrade| &upgrade.token))?;
         let client_side = upgrade.ok_or(Failure::UpstreamMalformed)?.client_side;
         let idle_timeout = settings.limits.upgraded_idle_timeout;
-        let client = Rc::clone(client);
+        let (client, judge) = (Rc::clone(client), judge());
         Tunnel { client, client_side, upstream_side, idle_timeout, judge, permit }.start();
         return Ok(Response::from_parts(head, UpstreamBody::new(body, None, None, idle, idle_timeout)));
     }
@@ -109,6 +109,9 @@ struct Answer {
     /// The alarm that counted the time to the head, free again.
     alarm: Option<Alarm>,
 }
+
+/// What hyper says about a request that it was given.
+type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 /// Why an attempt has no answer.
 enum Lost {
@@ -171,7 +174,11 @@ impl Errand<'_> {
                 }
             };
             let copy = (is_repeatable && connection.is_reused()).then(|| copy_without_body(&request));
-            match self.try_once(connection, request, upload).await {
+            // Handed over here and not in the future that waits: what a future is given is moved into it, and a request is large.
+            let mut connection = connection;
+            connection.received.begin();
+            let sending = connection.sender.try_send_request(request);
+            match self.head(sending, connection, upload).await {
                 Ok(answer) => return Ok(answer),
                 Err(Lost::Failed(fault)) => return Err(fault),
                 Err(Lost::Unsent(unsent)) => request = *unsent,
@@ -182,21 +189,20 @@ impl Errand<'_> {
         Err(failure.into())
     }
 
-    /// Sends a request once and waits for the head of the answer.
-    async fn try_once(
+    /// Waits for the head of the answer to a request that is being sent.
+    async fn head(
         &self,
-        mut connection: Connection,
-        request: Request<RequestBody>,
+        sending: impl Future<Output = Sent>,
+        connection: Connection,
         upload: Option<&Rc<Upload>>,
     ) -> Result<Answer, Lost> {
         let started = Instant::now();
-        connection.received.begin();
         let own_alarm = if upload.is_none() { Some(self.worker.sweep.alarm()) } else { None };
         let alarm = upload.map(|upload| upload.response_alarm()).or(own_alarm.as_ref());
         if let Some(alarm) = alarm {
             alarm.set(self.limits.upstream_response_timeout);
         }
-        let mut sending = pin!(connection.sender.try_send_request(request));
+        let mut sending = pin!(sending);
         let sent = poll_fn(|cx| match sending.as_mut().poll(cx) {
             Poll::Ready(sent) => Poll::Ready(Some(sent)),
             Poll::Pending => alarm.map_or(Poll::Pending, |alarm| alarm.poll_due(cx).map(|()| None)),

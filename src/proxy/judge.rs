@@ -26,7 +26,8 @@ pub fn notice(client: &Client, host: &HostName, fields: &HeaderMap) -> Option<Re
         }
         if let Some(block) = &verdict.block {
             snapshot.value.count_block(worker.id, block);
-            return Some(worker.shared.notices.load().value.answer(block.decision, candidate, fields));
+            let notices = worker.shared.notices.load();
+            return Some(worker.notice_memo.answer(&notices.value, block.decision, candidate, fields));
         }
     }
     None

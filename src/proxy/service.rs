@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -77,12 +77,7 @@ async fn serve(
     let exchange = Exchange::begin(Rc::clone(client));
     let settings = client.worker.settings();
     let (parts, body) = request.into_parts();
-    let asked = Asked {
-        method: parts.method.clone(),
-        version: parts.version,
-        has_body: !body.is_end_stream(),
-        accept: accept_fields(&parts.headers),
-    };
+    let asked = Asked::new(&parts, !body.is_end_stream());
     let reply = match head {
         Ok(()) => answer(client, &settings, parts, body).await,
         Err(rejection) => Err(Fault::Rejected(rejection)),
@@ -112,7 +107,7 @@ async fn answer(
     let upstream = settings.routes.find(&target.host).and_then(|index| settings.upstreams.get(index));
     let upstream = upstream.ok_or(Rejection::NoRoute)?;
     let request_id = prepare(&mut parts, client, settings, &target);
-    let judge = TunnelJudge::new(Rc::clone(client), target.host);
+    let judge = || TunnelJudge::new(Rc::clone(client), target.host.clone());
     let request = Request::from_parts(parts, body);
     let mut response = forward::forward(client, settings, upstream, request, judge).await?;
     headers::append_via(response.headers_mut(), Version::HTTP_11, &settings.server_name);
@@ -190,15 +185,14 @@ struct Asked {
     method: Method,
     version: Version,
     has_body: bool,
-    accept: HeaderMap,
+    accept: Vec<HeaderValue>,
 }
 
-fn accept_fields(fields: &HeaderMap) -> HeaderMap {
-    let mut accept = HeaderMap::new();
-    for value in fields.get_all(http::header::ACCEPT) {
-        accept.append(http::header::ACCEPT, value.clone());
+impl Asked {
+    fn new(parts: &Parts, has_body: bool) -> Self {
+        let accept = parts.headers.get_all(ACCEPT).iter().cloned().collect();
+        Self { method: parts.method.clone(), version: parts.version, has_body, accept }
     }
-    accept
 }
 
 /// Our own answer to a fault; none where there is nobody to answer.
@@ -215,7 +209,8 @@ fn own_error(fault: Fault, asked: &Asked, settings: &Settings, exchange: &Exchan
         }
         Fault::Aborted => return None,
     };
-    let mut response = error_page::answer(row.status, row.sentence, &asked.accept);
+    let accept = asked.accept.iter().map(|value| (ACCEPT, value.clone())).collect();
+    let mut response = error_page::answer(row.status, row.sentence, &accept);
     let fields = response.headers_mut();
     fields.insert(PROXY_STATUS, proxy_status(&settings.server_name, row.token, fault.details()));
     fault.fields(fields);

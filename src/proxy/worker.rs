@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 
 use crate::drain::{LocalTasks, Phase};
+use crate::notice::memo::Memo;
 use crate::telemetry::counter::WorkerId;
 
 use super::accept_limits::{AcceptLimits, OpenSockets};
@@ -65,6 +66,7 @@ async fn work<V: Service>(parts: WorkerParts, service: V) -> usize {
         id,
         shared,
         pools: Pools::new(id, sweep.clone(), tasks.clone()),
+        notice_memo: Memo::default(),
         sweep: sweep.clone(),
         tasks,
         phase: Cell::new(*stop.borrow()),

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::blocklist;
 use crate::drain::LocalTasks;
+use crate::notice::memo::Memo;
 use crate::notice::{self, Notices};
 use crate::proxy::context::Shared;
 use crate::proxy::error::rejection;
@@ -177,6 +178,7 @@ fn on_edge<T: AsyncFnOnce(&Edge)>(limits: Limits, test: T) {
             id: WorkerId(0),
             shared,
             pools: Pools::new(WorkerId(0), sweep.clone(), tasks.clone()),
+            notice_memo: Memo::default(),
             sweep: sweep.clone(),
             tasks: tasks.clone(),
             phase: Cell::new(Phase::Running),

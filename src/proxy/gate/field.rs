@@ -33,6 +33,17 @@ pub const fn is_token_byte(byte: u8) -> bool {
         | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
 }
 
+/// [`is_token_byte`] of every byte: names are read a byte at a time, and a table is quicker than the ranges.
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = is_token_byte(byte);
+        byte += 1;
+    }
+    table
+};
+
 /// Whether a byte may stand in a field value (RFC 9110 section 5.5): no control but the tab.
 pub const fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..=0xff)
@@ -44,10 +55,12 @@ pub const fn is_value_byte(byte: u8) -> bool {
 /// No name, a name that is not a token (a fold and a space before the colon are that too, RFC 9112 section 5.1 and 5.2),
 /// or a control in the value.
 pub fn parse(line: &[u8]) -> Result<Field<'_>, Rejection> {
-    let colon = line.iter().position(|byte| !is_token_byte(*byte)).ok_or(Rejection::MalformedHead)?;
+    let colon = line.iter().position(|byte| !TOKEN_BYTES[usize::from(*byte)]).ok_or(Rejection::MalformedHead)?;
     let (name, rest) = line.split_at(colon);
     let Some((b':', value)) = rest.split_first() else { return Err(Rejection::MalformedHead) };
-    if name.is_empty() || !value.iter().all(|byte| is_value_byte(*byte)) {
+    // Looking at all bytes without stopping at a wrong one lets the compiler look at many at once.
+    let is_value = value.iter().fold(true, |so_far, byte| so_far & is_value_byte(*byte));
+    if name.is_empty() || !is_value {
         return Err(Rejection::MalformedHead);
     }
     Ok(Field { name, value: trim(value) })

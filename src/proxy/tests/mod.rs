@@ -25,6 +25,7 @@ use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
 use crate::live::Live;
 use crate::notice;
+use crate::notice::memo::Memo;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ConnectResult, Metrics};
 use crate::telemetry::outcome::{CodeClass, Failure, Rejection};
@@ -208,6 +209,7 @@ impl Edge {
             tasks: tasks.clone(),
             phase: Cell::new(Phase::Running),
             pools: Pools::new(WorkerId(0), sweep.clone(), tasks.clone()),
+            notice_memo: Memo::default(),
         });
         tasks.spawn(sweep.run());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -329,7 +331,7 @@ impl Service {
             request.headers_mut().insert("connection", "upgrade".parse().expect("a value"));
         }
         let settings = self.client.worker.settings();
-        match forward(&self.client, &settings, &self.upstream, request, self.verdict.clone()).await {
+        match forward(&self.client, &settings, &self.upstream, request, || self.verdict.clone()).await {
             Ok(response) => Some(response.map(|body| Watched { body: Some(body), faults: Rc::clone(&self.faults) })),
             Err(fault) => {
                 self.faults.borrow_mut().push(fault);
