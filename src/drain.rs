@@ -1,6 +1,6 @@
 //! How everything stops: the phases of a stop, and the tasks that it waits for.
 //!
-//! Inside: the stop signal, and the only places that spawn a task. Kept out: when to stop (`app.rs`) and what a
+//! Inside: the stop signal, and the only places that spawn a task. Kept out: when to stop (`app`) and what a
 //! connection does about it (`proxy/connection.rs`).
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,6 @@
 //! What a request finds around it: the worker that it runs on, the settings in force, its connection.
 //!
-//! Inside: the plain structures and nothing that acts. Kept out: how they are made (`app.rs`, `worker.rs`) and what is
+//! Inside: the plain structures and nothing that acts. Kept out: how they are made (`app`, `worker.rs`) and what is
 //! done with them (`service.rs`).
 
 use std::cell::Cell;

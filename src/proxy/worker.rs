@@ -1,6 +1,6 @@
 //! One thread with its own event loop, from its first socket to its last.
 //!
-//! Inside: building it, accepting, and stopping in order. Kept out: what the workers share, which `app.rs` makes, and what
+//! Inside: building it, accepting, and stopping in order. Kept out: what the workers share, which `app` makes, and what
 //! a connection does (`connection/`).
 
 use std::cell::Cell;
