@@ -96,7 +96,7 @@ impl HeadParser {
     pub fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Progress {
         loop {
             let unsearched = bytes.get(self.searched..).unwrap_or_default();
-            let step = match unsearched.iter().position(|byte| *byte == b'\n') {
+            let step = match memchr::memchr(b'\n', unsearched) {
                 None => {
                     self.searched = bytes.len();
                     self.take_part(bytes, limits).map(|()| Some(Progress::Incomplete))
