@@ -192,7 +192,20 @@ fn accept(frame: Frame<Bytes>, upload: &Upload) -> Result<Option<Frame<Bytes>>, 
 
 /// Whose fault a broken request body is: the message itself may be malformed, else the client has left.
 fn client_fault(error: &hyper::Error) -> Fault {
-    if is_malformed(error) || is_broken_framing(error) { Rejection::MalformedFraming.into() } else { Fault::Aborted }
+    if is_malformed(error) || is_broken_framing(error) {
+        Rejection::MalformedFraming.into()
+    } else if is_reset_by_us(error) {
+        Rejection::Protocol.into()
+    } else {
+        Fault::Aborted
+    }
+}
+
+/// Whether `h2` reset the stream because its client broke the rules, such as DATA that are more or fewer than the length
+/// (RFC 9113 section 8.1.1).
+fn is_reset_by_us(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| error.is_reset() && error.is_library())
 }
 
 /// Whether a body broke off because its framing is wrong: hyper's decoder says so by these kinds.

@@ -10,6 +10,7 @@
 mod admin;
 mod blocking;
 mod bypass;
+mod bypass_http2;
 mod cli;
 mod client_faults;
 mod connections;

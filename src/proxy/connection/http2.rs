@@ -32,6 +32,7 @@ use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
+use super::heads::CountedHeads;
 use super::http1::with_jitter;
 use super::progress::WriteWatch;
 use super::{Connections, Service, count_unserved, head_limits};
@@ -61,6 +62,7 @@ where
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
         service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
+    let io = CountedHeads::new(io, Arc::clone(&state));
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;
@@ -238,6 +240,8 @@ struct Driver {
     /// Since when there is no stream, and after how many requests.
     idle: Option<(Instant, u64)>,
     is_leaving: bool,
+    /// Requests that `h2` refused by itself.
+    refused: u64,
 }
 
 impl Driver {
@@ -251,6 +255,7 @@ impl Driver {
             write: WriteWatch::new(limits.response_write_timeout),
             idle: None,
             is_leaving: false,
+            refused: 0,
             client,
             state,
             streams,
@@ -278,6 +283,7 @@ impl Driver {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ending::Closed(result));
             }
+            self.count_refused();
             if self.alarm.is_due()
                 && let Some(ending) = self.look(Instant::now())
             {
@@ -288,6 +294,20 @@ impl Driver {
             }
             self.set_deadline();
             ready!(self.alarm.poll_due(cx));
+        }
+    }
+
+    /// Counts the requests that `h2` refused without a word to us: once it has nothing more to read, every head that came
+    /// whole has become a request, or was malformed (RFC 9113 section 8.1.1), one stream too many or too large a list. While
+    /// writing stands still it may not have read everything; after GOAWAY it passes over what it will not answer.
+    fn count_refused(&mut self) {
+        if self.state.write_blocked.get() || self.is_leaving {
+            return;
+        }
+        let known = self.streams.requests.get() + self.refused;
+        for _ in known..self.state.requests.get() {
+            self.refused += 1;
+            count_unserved(&self.client, Some(Rejection::Protocol));
         }
     }
 

@@ -4,6 +4,7 @@
 //! comes in as a [`Service`]), and accepting (`listener.rs`).
 
 pub mod progress;
+mod heads;
 pub mod http1;
 pub mod http2;
 
