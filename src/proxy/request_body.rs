@@ -194,18 +194,18 @@ fn accept(frame: Frame<Bytes>, upload: &Upload) -> Result<Option<Frame<Bytes>>, 
 fn client_fault(error: &hyper::Error) -> Fault {
     if is_malformed(error) || is_broken_framing(error) {
         Rejection::MalformedFraming.into()
-    } else if is_reset_by_us(error) {
+    } else if is_ended_by_us(error) {
         Rejection::Protocol.into()
     } else {
         Fault::Aborted
     }
 }
 
-/// Whether `h2` reset the stream because its client broke the rules, such as DATA that are more or fewer than the length
-/// (RFC 9113 section 8.1.1).
-fn is_reset_by_us(error: &hyper::Error) -> bool {
+/// Whether `h2` ended the stream, or its connection, because the client broke the rules: by DATA that are more or fewer than
+/// the length, say (RFC 9113 section 8.1.1).
+fn is_ended_by_us(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| error.is_reset() && error.is_library())
+    source.is_some_and(h2::Error::is_library)
 }
 
 /// Whether a body broke off because its framing is wrong: hyper's decoder says so by these kinds.

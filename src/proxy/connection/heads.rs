@@ -1,20 +1,24 @@
-//! Counting the request heads of an HTTP/2 connection on their way to `h2`, which refuses some without a word to us.
+//! Counting the request heads of an HTTP/2 connection on their way to `h2`, which refuses some without a word to us, and
+//! the streams that it resets for breaking the rules.
 //!
 //! Inside: finding where frames begin and end (RFC 9113 section 4.1), and which of them complete the head of a new
-//! stream. Kept out: what is in a head, which only HPACK can tell, and what follows from the count (`http2.rs`).
+//! stream or reset one. Kept out: what is in a head, which only HPACK can tell, and what follows from the counts.
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::context::Client;
 use crate::proxy::gate::state::ClientState;
 
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEAD_BYTES: usize = 9;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
@@ -22,17 +26,31 @@ const END_HEADERS: u8 = 4;
 pub(super) struct CountedHeads<S> {
     io: S,
     state: Arc<ClientState>,
-    frames: Frames,
+    client: Rc<Client>,
+    read: Frames,
+    heads: Heads,
+    written: Frames,
 }
 
 impl<S> CountedHeads<S> {
-    /// From the preface on; `state.requests` counts the heads that came whole.
-    pub(super) fn new(io: S, state: Arc<ClientState>) -> Self {
-        Self { io, state, frames: Frames { skip: PREFACE_BYTES, ..Frames::default() } }
+    /// From the preface on; `state.requests` counts the heads that came whole, `client.broken_streams` the resets.
+    pub(super) fn new(io: S, state: Arc<ClientState>, client: Rc<Client>) -> Self {
+        let read = Frames { skip: PREFACE_BYTES, ..Frames::default() };
+        Self { io, state, client, read, heads: Heads::default(), written: Frames::default() }
+    }
+
+    fn note_written<'b>(&mut self, result: &Poll<io::Result<usize>>, parts: impl Iterator<Item = &'b [u8]>) {
+        let Poll::Ready(Ok(mut left)) = *result else { return };
+        let broken = &self.client.broken_streams;
+        for part in parts {
+            let bytes = part.get(..left.min(part.len())).unwrap_or_default();
+            left -= bytes.len();
+            self.written.pass(bytes, |frame| broken.set(broken.get() + u64::from(frame.resets_for_a_broken_rule())));
+        }
     }
 }
 
-/// Where in the frames we are.
+/// Where in the frames of one direction we are.
 #[derive(Debug, Default)]
 struct Frames {
     /// What is left of the preface or of a frame's payload.
@@ -40,51 +58,85 @@ struct Frames {
     /// What has come of the next frame's head.
     head: [u8; FRAME_HEAD_BYTES],
     head_bytes: usize,
-    /// The head of a new stream is complete with this frame.
-    completes: bool,
+    /// The last four bytes of the payload: all of RST_STREAM's.
+    tail: [u8; 4],
+}
+
+/// A frame that is whole.
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    tail: [u8; 4],
+}
+
+impl Frames {
+    /// Tells of each frame that is whole with these bytes.
+    fn pass(&mut self, mut bytes: &[u8], mut whole: impl FnMut(&Frame)) {
+        while !bytes.is_empty() {
+            let (payload, rest) = bytes.split_at(self.skip.min(bytes.len()));
+            self.skip -= payload.len();
+            bytes = rest;
+            for byte in &payload[payload.len().saturating_sub(self.tail.len())..] {
+                self.tail.rotate_left(1);
+                self.tail[3] = *byte;
+            }
+            if self.skip > 0 {
+                return;
+            }
+            if self.head_bytes == FRAME_HEAD_BYTES {
+                self.head_bytes = 0;
+                whole(&self.frame());
+            }
+            let (part, rest) = bytes.split_at((FRAME_HEAD_BYTES - self.head_bytes).min(bytes.len()));
+            self.head[self.head_bytes..self.head_bytes + part.len()].copy_from_slice(part);
+            self.head_bytes += part.len();
+            bytes = rest;
+            if self.head_bytes == FRAME_HEAD_BYTES {
+                let [a, b, c, ..] = self.head;
+                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                if self.skip == 0 {
+                    self.head_bytes = 0;
+                    whole(&self.frame());
+                }
+            }
+        }
+    }
+
+    fn frame(&self) -> Frame {
+        let [_, _, _, kind, flags, stream @ ..] = self.head;
+        Frame { kind, flags, stream: u32::from_be_bytes(stream) & 0x7fff_ffff, tail: self.tail }
+    }
+}
+
+impl Frame {
+    /// PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM (RFC 9113 section 7): what `h2`
+    /// resets streams with by itself, and nothing that we tell it to.
+    fn resets_for_a_broken_rule(&self) -> bool {
+        self.kind == RST_STREAM && matches!(u32::from_be_bytes(self.tail), 1 | 3 | 5 | 6 | 7)
+    }
+}
+
+/// Which heads are of new streams.
+#[derive(Debug, Default)]
+struct Heads {
     /// A new stream's head goes on in CONTINUATION.
     is_open: bool,
     last_stream: u32,
 }
 
-impl Frames {
-    /// How many heads of new streams are complete with these bytes.
-    fn read(&mut self, mut bytes: &[u8]) -> u64 {
-        let mut complete = 0;
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
-            if self.skip > 0 {
-                return complete;
-            }
-            complete += u64::from(std::mem::take(&mut self.completes));
-            let wanted = (FRAME_HEAD_BYTES - self.head_bytes).min(bytes.len());
-            let (part, rest) = bytes.split_at(wanted);
-            self.head[self.head_bytes..self.head_bytes + wanted].copy_from_slice(part);
-            self.head_bytes += wanted;
-            bytes = rest;
-            if self.head_bytes < FRAME_HEAD_BYTES {
-                return complete;
-            }
-            self.begin_frame();
-        }
-    }
-
-    fn begin_frame(&mut self) {
-        let [a, b, c, kind, flags, id @ ..] = self.head;
-        self.head_bytes = 0;
-        self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        let stream = u32::from_be_bytes(id) & 0x7fff_ffff;
-        // Trailers come on a stream that is open already (RFC 9113 section 5.1.1).
-        if kind == HEADERS && stream > self.last_stream {
-            self.last_stream = stream;
+impl Heads {
+    /// Whether the head of a new stream is whole with this frame. Trailers come on a stream that is open already (RFC 9113
+    /// section 5.1.1).
+    fn completes(&mut self, frame: &Frame) -> bool {
+        if frame.kind == HEADERS && frame.stream > self.last_stream {
+            self.last_stream = frame.stream;
             self.is_open = true;
         }
-        if self.is_open && matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
-            self.is_open = false;
-            self.completes = true;
-        }
+        let completes =
+            self.is_open && matches!(frame.kind, HEADERS | CONTINUATION) && frame.flags & END_HEADERS != 0;
+        self.is_open &= !completes;
+        completes
     }
 }
 
@@ -92,15 +144,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedHeads<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
-        let complete = self.frames.read(&buf.filled()[before..]);
-        self.state.requests.add(complete);
+        let this = &mut *self;
+        this.read.pass(&buf.filled()[before..], |frame| this.state.requests.add(u64::from(this.heads.completes(frame))));
         result
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for CountedHeads<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note_written(&result, std::iter::once(buf));
+        result
     }
 
     fn poll_write_vectored(
@@ -108,7 +162,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedHeads<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note_written(&result, bufs.iter().map(|part| &**part));
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -149,12 +205,35 @@ mod tests {
             frame(HEADERS, 5, 0x8000_0007, b""),
         ]
         .concat();
+        let count = |frames: &mut Frames, heads: &mut Heads, bytes: &[u8]| {
+            let mut count = 0;
+            frames.pass(bytes, |frame| count += u32::from(heads.completes(frame)));
+            count
+        };
         for size in 1..bytes.len() {
-            let mut frames = Frames { skip: PREFACE_BYTES, ..Frames::default() };
-            let counts: Vec<u64> = bytes.chunks(size).map(|part| frames.read(part)).collect();
-            assert_eq!(counts.iter().sum::<u64>(), 3, "in parts of {size}");
+            let (mut frames, mut heads) = (Frames { skip: PREFACE_BYTES, ..Frames::default() }, Heads::default());
+            let counts: Vec<u32> = bytes.chunks(size).map(|part| count(&mut frames, &mut heads, part)).collect();
+            assert_eq!(counts.iter().sum::<u32>(), 3, "in parts of {size}");
         }
         let mut frames = Frames { skip: PREFACE_BYTES, ..Frames::default() };
-        assert_eq!(frames.read(&bytes[..24 + 15 + 9]), 0, "a head of which a byte is missing is not whole");
+        assert_eq!(
+            count(&mut frames, &mut Heads::default(), &bytes[..24 + 15 + 9]),
+            0,
+            "a head of which a byte is missing is not whole"
+        );
+    }
+
+    #[test]
+    fn resets_are_told_apart_by_their_code_wherever_the_bytes_are_cut() {
+        let codes = [0_u32, 1, 2, 3, 5, 6, 7, 8, 11, 0x0100_0000];
+        let resets = codes.iter().map(|code| frame(RST_STREAM, 0, 1, &code.to_be_bytes()));
+        let bytes: Vec<u8> = resets.chain([frame(0, 0, 1, &[1, 0, 0, 0, 1]), frame(0, 1, 1, b"")]).flatten().collect();
+        for size in 1..=bytes.len() {
+            let (mut frames, mut count) = (Frames::default(), 0);
+            for part in bytes.chunks(size) {
+                frames.pass(part, |frame| count += u32::from(frame.resets_for_a_broken_rule()));
+            }
+            assert_eq!(count, 5, "in parts of {size}");
+        }
     }
 }

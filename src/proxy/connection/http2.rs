@@ -62,7 +62,7 @@ where
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
         service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
-    let io = CountedHeads::new(io, Arc::clone(&state));
+    let io = CountedHeads::new(io, Arc::clone(&state), Rc::clone(&client));
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;
@@ -307,6 +307,7 @@ impl Driver {
         let known = self.streams.requests.get() + self.refused;
         for _ in known..self.state.requests.get() {
             self.refused += 1;
+            self.client.take_broken_stream();
             count_unserved(&self.client, Some(Rejection::Protocol));
         }
     }

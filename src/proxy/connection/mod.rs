@@ -198,6 +198,7 @@ impl<V: Service> Connections<V> {
             tls,
             protocol,
             closing: Cell::new(false),
+            broken_streams: Cell::new(0),
         })
     }
 
