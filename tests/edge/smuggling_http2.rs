@@ -4,7 +4,9 @@
 //! Inside: RFC 9113 sections 5.1 and 8.1.1, in frames of our own making, and what follows a refused stream. Kept out:
 //! which host a request names (bypass_http2.rs), and floods.
 
-use crate::support::frames::{Answer, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, fields};
+use crate::support::frames::{
+    Answer, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, fields,
+};
 use crate::support::http2::Http2;
 use crate::support::{Connection, Edge, Metrics, Origin, Reply, Setup};
 
@@ -194,10 +196,9 @@ fn trailers_of_an_http2_request_cannot_say_what_only_a_head_may() {
     assert_eq!((request.body.as_slice(), names), (&b"abc"[..], vec!["x-sum".to_owned()]));
     assert_eq!(request.all("host"), ["open.example"]);
     // RFC 9113 section 8.1: no pseudo-fields in trailers, and trailers end the stream.
-    for (fields, flags) in [
-        (fields![b"transfer-encoding" b"chunked"], END_STREAM | END_HEADERS),
-        (fields![b"x-sum" b"1"], END_HEADERS),
-    ] {
+    for (fields, flags) in
+        [(fields![b"transfer-encoding" b"chunked"], END_STREAM | END_HEADERS), (fields![b"x-sum" b"1"], END_HEADERS)]
+    {
         let before = edge.metrics();
         let mut client = Frames::connect(edge.address("https"), Some("open.example"));
         let stream = client.open(head, 0);

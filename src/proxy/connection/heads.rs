@@ -133,8 +133,7 @@ impl Heads {
             self.last_stream = frame.stream;
             self.is_open = true;
         }
-        let completes =
-            self.is_open && matches!(frame.kind, HEADERS | CONTINUATION) && frame.flags & END_HEADERS != 0;
+        let completes = self.is_open && matches!(frame.kind, HEADERS | CONTINUATION) && frame.flags & END_HEADERS != 0;
         self.is_open &= !completes;
         completes
     }
@@ -145,7 +144,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedHeads<S> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
         let this = &mut *self;
-        this.read.pass(&buf.filled()[before..], |frame| this.state.requests.add(u64::from(this.heads.completes(frame))));
+        this.read
+            .pass(&buf.filled()[before..], |frame| this.state.requests.add(u64::from(this.heads.completes(frame))));
         result
     }
 }
