@@ -280,14 +280,14 @@ fn check_http1(scheme: &str, origin: &Origin, edge: &Edge, connect: &dyn Fn() ->
 }
 
 #[test]
-fn every_way_to_name_a_host_in_http1_has_its_answer_in_the_clear() {
+fn each_way_to_name_a_host_in_the_clear() {
     let origin = Origin::hello();
     let edge = edge_before(&origin);
     check_http1("http", &origin, &edge, &|| edge.http());
 }
 
 #[test]
-fn every_way_to_name_a_host_in_http1_has_its_answer_over_tls() {
+fn each_way_to_name_a_host_over_tls() {
     let origin = Origin::hello();
     let edge = edge_before(&origin);
     let address = edge.address("https");

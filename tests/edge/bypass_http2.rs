@@ -146,7 +146,7 @@ fn check(edge: &Edge, origin: &Origin, fields: &[(&[u8], &[u8])], expected: Expe
 }
 
 #[test]
-fn every_way_to_name_a_host_in_http2_has_its_answer() {
+fn each_way_to_name_a_host() {
     let origin = Origin::hello();
     let edge = edge_before(&origin);
     for (section, fields, expected) in FIELDS {
@@ -229,7 +229,7 @@ const HOSTS: &[(&str, &[u8], Expected)] = &[
 ];
 
 #[test]
-fn every_spelling_of_a_host_has_one_answer_in_authority_and_in_host() {
+fn each_spelling_of_a_host_in_authority_and_in_host() {
     let origin = Origin::hello();
     let edge = edge_before(&origin);
     for (section, host, expected) in HOSTS {

@@ -109,7 +109,8 @@ fn pipelined_requests_are_judged_each_by_itself_and_answered_in_order_however_th
         let before = origin.requests().len();
         let is_first_round = at < last + 1;
         let mut connection = if is_first_round { edge.http() } else { edge.https("open.example") };
-        let requests = if is_first_round { requests.to_owned() } else { requests.replace("http://open", "https://open") };
+        let requests =
+            if is_first_round { requests.to_owned() } else { requests.replace("http://open", "https://open") };
         let mut begin = 0;
         for end in cut.iter().copied().chain([requests.len()]) {
             // After `Connection: close` nothing is read for certain any more.

@@ -4,7 +4,7 @@
 //! each message, and must not be seen at the origin. Kept out: the same by HTTP/2 (smuggling_http2.rs), what an origin
 //! does (hostile_origin.rs), and which host a request names (bypass.rs).
 
-use crate::support::{Connection, Edge, Origin, Reply, Setup};
+use crate::support::{Connection, Edge, Metrics, Origin, Reply, Setup};
 
 /// What is hidden behind every message.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: open.example\r\n\r\n";
@@ -64,6 +64,9 @@ const AMBIGUOUS_HEADS: &[Head] = &[
     ("9110 8.6", POST, b"Content-Length: 0x5\r\n", 400, FRAMING),
     ("9110 8.6", POST, b"Content-Length: 5_0\r\n", 400, FRAMING),
     ("9110 8.6", POST, b"Content-Length: 5 5\r\n", 400, FRAMING),
+    ("9110 8.6", POST, b"Content-Length: 05\r\n", 400, FRAMING),
+    ("9110 8.6", POST, b"Content-Length: 00\r\n", 400, FRAMING),
+    ("9110 8.6", POST, b"Content-Length: 5\r\nContent-Length:\r\n", 400, FRAMING),
     ("9110 8.6", POST, b"Content-Length:\r\n", 400, FRAMING),
     ("9110 8.6", POST, b"Content-Length: 18446744073709551616\r\n", 400, FRAMING),
     ("9110 8.6", POST, b"Content-Length: 18446744073709551615\r\n", 400, FRAMING),
@@ -91,6 +94,8 @@ fn head_whose_framing_is_in_doubt_is_refused_and_nothing_behind_it_is_read() {
             assert!(connection.is_closed() && connection.take_buffered().is_empty(), "{what}: it goes on");
             let metrics = edge.settled(&what);
             assert_eq!(metrics.rejected(reason) - before.rejected(reason), 1.0, "{what}");
+            let all = |metrics: &Metrics| metrics.sum("sluis_rejected_total", &[]);
+            assert_eq!(all(&metrics) - all(&before), 1.0, "{what}: all refusals");
         }
     }
     assert_eq!(origin.requests().len(), 0);
@@ -146,6 +151,8 @@ fn body_whose_chunks_are_broken_never_looks_whole_to_the_origin() {
             assert!(connection.is_closed() && connection.take_buffered().is_empty(), "{what}: it goes on");
             let metrics = edge.settled(&what);
             assert_eq!(metrics.rejected(FRAMING) - before.rejected(FRAMING), 1.0, "{what}");
+            let all = |metrics: &Metrics| metrics.sum("sluis_rejected_total", &[]);
+            assert_eq!(all(&metrics) - all(&before), 1.0, "{what}: all refusals");
         }
     }
     assert_eq!(origin.requests().len(), 0, "no request was whole");
@@ -158,7 +165,7 @@ fn body_that_nobody_reads_closes_the_connection_and_is_never_read_as_a_request()
     for (line, host, status) in [
         ("POST /", "blocked.example", 403),
         ("GET /", "blocked.example", 403),
-        ("POST http://other.example/", "other.example:81", 400),
+        ("POST ftp://other.example/", "other.example", 400),
         ("OPTIONS *", "open.example", 204),
         ("TRACE /", "open.example", 405),
     ] {
@@ -170,17 +177,18 @@ fn body_that_nobody_reads_closes_the_connection_and_is_never_read_as_a_request()
         ] {
             for late in [false, true] {
                 let what = format!("{line} {host} {fields:?} {late}");
-                let mut connection = edge.http();
-                let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
-                connection.send(if late { head } else { head + &body });
-                let response = connection.read_response();
-                assert_eq!((response.status, response.interim.len()), (status, 0), "{what}");
-                assert_eq!(response.header("connection"), Some("close"), "{what}");
-                if late {
-                    let _ = connection.try_send(&body);
+                for mut connection in connections(&edge) {
+                    let head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+                    connection.send(if late { head } else { head + &body });
+                    let response = connection.read_response();
+                    assert_eq!((response.status, response.interim.len()), (status, 0), "{what}");
+                    assert_eq!(response.header("connection"), Some("close"), "{what}");
+                    if late {
+                        let _ = connection.try_send(&body);
+                    }
+                    let _ = connection.try_send(HIDDEN);
+                    assert!(connection.is_closed() && connection.take_buffered().is_empty(), "{what}");
                 }
-                let _ = connection.try_send(HIDDEN);
-                assert!(connection.is_closed() && connection.take_buffered().is_empty(), "{what}");
             }
         }
     }
@@ -196,7 +204,6 @@ fn request_that_is_framed_well_arrives_as_one_and_what_follows_as_another() {
     for method in ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "BREW"] {
         for (fields, body) in [
             (format!("Content-Length: {}\r\n", HIDDEN.len()), HIDDEN.to_owned()),
-            (format!("Content-Length: 000{}\r\n", HIDDEN.len()), HIDDEN.to_owned()),
             ("tRANSFER-eNCODING: Chunked\r\n".to_owned(), format!("{:x}\r\n{HIDDEN}\r\n0\r\n\r\n", HIDDEN.len())),
             (
                 "Transfer-Encoding: chunked\r\n".to_owned(),

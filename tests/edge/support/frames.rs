@@ -13,6 +13,7 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
@@ -124,7 +125,8 @@ impl Frames {
         block(fields)
     }
 
-    fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+    /// The next frame: kind, flags, stream, payload; none where the other side is gone.
+    pub fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let head = self.connection.read_exactly(9).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let payload = self.connection.read_exactly(usize::try_from(length).ok()?).ok()?;
