@@ -40,6 +40,10 @@ const FRAME_BYTES: u32 = 16 * 1_024;
 const HEADER_TABLE_BYTES: u32 = 4_096;
 const SEND_BUFFER_BYTES: usize = 64 * 1_024;
 
+/// A header list of up to so many times the limit still comes to us, to be refused, answered and counted as every other
+/// request is; what is larger, `h2` answers with 431 by itself, or with GOAWAY, and tells nobody.
+const LIST_SLACK: u32 = 2;
+
 /// How long a client gets to take leave after GOAWAY when it has no stream open.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -55,11 +59,12 @@ where
     let streams = connections.limits(|limits| Rc::new(Streams::new(limits)));
     let mut driver =
         connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), Rc::clone(&streams), limits));
-    let heads = connections.limits(head_limits);
+    let (heads, list_bytes) =
+        connections.limits(|limits| (head_limits(limits), limits.http2_header_list_bytes as usize));
     let executor = OnWorker(connections.worker.tasks.clone());
     let service = {
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
-        service_fn(move |request| answer(&service, &client, &streams, &heads, request))
+        service_fn(move |request| answer(&service, &client, &streams, (&heads, list_bytes), request))
     };
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
@@ -91,7 +96,7 @@ fn builder(executor: OnWorker, limits: &Limits) -> Builder<OnWorker> {
         .max_concurrent_streams(limits.http2_streams)
         .initial_stream_window_size(limits.http2_stream_window)
         .initial_connection_window_size(limits.http2_connection_window)
-        .max_header_list_size(limits.http2_header_list_bytes)
+        .max_header_list_size(limits.http2_header_list_bytes.saturating_mul(LIST_SLACK))
         .max_pending_accept_reset_streams(limits.http2_pending_resets)
         .max_local_error_reset_streams(limits.http2_local_resets)
         .max_frame_size(FRAME_BYTES)
@@ -104,10 +109,10 @@ fn answer<V: Service>(
     service: &V,
     client: &Rc<Client>,
     streams: &Rc<Streams>,
-    heads: &HeadLimits,
+    (heads, list_bytes): (&HeadLimits, usize),
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
-    let head = gate::http2::check(&request, heads);
+    let head = gate::http2::check(&request, heads, list_bytes);
     let stream = Stream::open(streams);
     if streams.requests.get() >= streams.most_requests {
         client.closing.set(true);
@@ -115,6 +120,8 @@ fn answer<V: Service>(
     let (service, client) = (service.clone(), Rc::clone(client));
     async move {
         let response = service.serve(&client, head, request).await?;
+        // A window that is shut from the start keeps hyper from asking for even the first frame.
+        stream.gave(0);
         Ok(response.map(|body| Answering { body, stream }))
     }
 }
@@ -308,12 +315,8 @@ impl Driver {
 
     fn idle_deadline(&self) -> Option<Instant> {
         let (since, requests) = self.idle?;
-        let timeout = match (self.is_leaving, requests) {
-            (true, _) => GOODBYE,
-            (false, 0) => self.head_timeout,
-            (false, _) => self.keep_alive_timeout,
-        };
-        Some(since + timeout)
+        let patience = if requests == 0 { self.head_timeout } else { self.keep_alive_timeout };
+        Some(since + if self.is_leaving { GOODBYE.min(patience) } else { patience })
     }
 
     /// The alarm rang.
