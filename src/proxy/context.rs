@@ -97,7 +97,7 @@ pub struct Client {
     /// reached, or the worker drains. The service then answers HTTP/1 with `Connection: close`.
     pub closing: Cell<bool>,
     /// HTTP/2: streams that were reset because the client broke the rules, and whose end is not accounted for yet.
-    pub broken_streams: Cell<u64>,
+    pub broken_streams: Rc<Cell<u64>>,
 }
 
 /// What a client's TLS handshake said.

@@ -96,9 +96,12 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let outcome = match self.ending.get() {
             Ending::Settled(outcome) => outcome,
-            // `h2` resets a stream that breaks the rules, which looks here as if the client had left.
+            // `h2` resets a stream that breaks the rules, which looks here as if the client had left. What was refused
+            // before that has been counted.
             Ending::Open | Ending::Expected(_) if self.client.take_broken_stream() => {
-                self.count_rejection(Rejection::Protocol);
+                if !matches!(self.ending.get(), Ending::Expected(Outcome::Rejected)) {
+                    self.count_rejection(Rejection::Protocol);
+                }
                 Outcome::Rejected
             }
             Ending::Open | Ending::Expected(_) => Outcome::Aborted,

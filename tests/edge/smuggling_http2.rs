@@ -5,7 +5,7 @@
 //! which host a request names (bypass_http2.rs), and floods.
 
 use crate::support::frames::{
-    Answer, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, fields,
+    Answer, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, block, fields,
 };
 use crate::support::http2::Http2;
 use crate::support::{Connection, Edge, Metrics, Origin, Reply, Setup};
@@ -94,7 +94,7 @@ fn frames_behind_the_end_of_a_stream_are_not_of_another_request() {
     // RFC 9113 section 5.1: DATA and HEADERS behind END_STREAM, on a stream that was never opened, and on stream 0.
     let behind: [&dyn Fn(&mut Frames, u32); 5] = [
         &|client, stream| client.send(DATA, END_STREAM, stream, b"GET /hidden HTTP/1.1\r\nHost: open.example\r\n\r\n"),
-        &|client, stream| client.send(HEADERS, END_STREAM | END_HEADERS, stream, &client.block(&post(b"0"))),
+        &|client, stream| client.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(&post(b"0"))),
         &|client, stream| client.send(DATA, 0, stream + 2, b"x"),
         &|client, _| client.send(DATA, 0, 0, b"x"),
         &|client, _| client.send(CONTINUATION, END_HEADERS, 1, b""),
@@ -189,7 +189,7 @@ fn trailers_of_an_http2_request_cannot_say_what_only_a_head_may() {
         b"host" b"blocked.example", b"content-length" b"3", b"authorization" b"x", b"x-forwarded-for" b"203.0.113.1",
         b"x-sum" b"1", b"cookie" b"a=b", b"x_forwarded_host" b"blocked.example"
     ];
-    client.send(HEADERS, END_STREAM | END_HEADERS, stream, &client.block(trailers));
+    client.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(trailers));
     assert_eq!(client.end_of(stream), Answer::Status(200));
     let request = origin.only_request();
     let names: Vec<String> = request.trailers.iter().map(|(name, _)| name.to_lowercase()).collect();
@@ -198,7 +198,7 @@ fn trailers_of_an_http2_request_cannot_say_what_only_a_head_may() {
     assert_eq!(request.all("host"), ["open.example"]);
     // RFC 9113 section 8.1: `h2` drops a pseudo-field in trailers; the origin sees nothing of it.
     let stream = client.open(head, 0);
-    client.send(HEADERS, END_STREAM | END_HEADERS, stream, &client.block(fields![b":authority" b"blocked.example"]));
+    client.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(fields![b":authority" b"blocked.example"]));
     assert_eq!(client.end_of(stream), Answer::Status(200));
     let request = origin.requests().pop().unwrap();
     assert_eq!((request.all("host"), request.trailers.len()), (vec!["open.example"], 0));
@@ -210,7 +210,7 @@ fn trailers_of_an_http2_request_cannot_say_what_only_a_head_may() {
         let mut client = Frames::connect(edge.address("https"), Some("open.example"));
         let stream = client.open(head, 0);
         client.send(DATA, 0, stream, b"abc");
-        client.send(HEADERS, flags, stream, &client.block(fields));
+        client.send(HEADERS, flags, stream, &block(fields));
         assert!(matches!(client.end_of(stream), Answer::Reset | Answer::Gone), "{fields:?}");
         refused_once(&edge, &before, &["protocol"], "trailers");
     }

@@ -4,7 +4,6 @@
 //! comes in as a [`Service`]), and accepting (`listener.rs`).
 
 pub mod progress;
-mod heads;
 pub mod http1;
 pub mod http2;
 
@@ -198,7 +197,7 @@ impl<V: Service> Connections<V> {
             tls,
             protocol,
             closing: Cell::new(false),
-            broken_streams: Cell::new(0),
+            broken_streams: Rc::default(),
         })
     }
 

@@ -1,58 +1,20 @@
-//! Counting the request heads of an HTTP/2 connection on their way to `h2`, which refuses some without a word to us, and
-//! the streams that it resets for breaking the rules.
+//! Following the frames of HTTP/2 by their heads, without keeping them.
 //!
-//! Inside: finding where frames begin and end (RFC 9113 section 4.1), and which of them complete the head of a new
-//! stream or reset one. Kept out: what is in a head, which only HPACK can tell, and what follows from the counts.
-
-use std::io;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::proxy::context::Client;
-use crate::proxy::gate::state::ClientState;
+//! Inside: where frames begin and end (RFC 9113 section 4.1), which of them have no content, which complete the head of a
+//! new stream, which reset one. Kept out: what is in a head, which only HPACK can tell, and what follows (`frames.rs`).
 
 const PREFACE_BYTES: usize = 24;
 const FRAME_HEAD_BYTES: usize = 9;
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// A client's stream of frames.
-pub(super) struct CountedHeads<S> {
-    io: S,
-    state: Arc<ClientState>,
-    client: Rc<Client>,
-    read: Frames,
-    heads: Heads,
-    written: Frames,
-}
-
-impl<S> CountedHeads<S> {
-    /// From the preface on; `state.requests` counts the heads that came whole, `client.broken_streams` the resets.
-    pub(super) fn new(io: S, state: Arc<ClientState>, client: Rc<Client>) -> Self {
-        let read = Frames { skip: PREFACE_BYTES, ..Frames::default() };
-        Self { io, state, client, read, heads: Heads::default(), written: Frames::default() }
-    }
-
-    fn note_written<'b>(&mut self, result: &Poll<io::Result<usize>>, parts: impl Iterator<Item = &'b [u8]>) {
-        let Poll::Ready(Ok(mut left)) = *result else { return };
-        let broken = &self.client.broken_streams;
-        for part in parts {
-            let bytes = part.get(..left.min(part.len())).unwrap_or_default();
-            left -= bytes.len();
-            self.written.pass(bytes, |frame| broken.set(broken.get() + u64::from(frame.resets_for_a_broken_rule())));
-        }
-    }
-}
-
 /// Where in the frames of one direction we are.
 #[derive(Debug, Default)]
-struct Frames {
+pub struct Frames {
     /// What is left of the preface or of a frame's payload.
     skip: usize,
     /// What has come of the next frame's head.
@@ -63,7 +25,8 @@ struct Frames {
 }
 
 /// A frame that is whole.
-struct Frame {
+#[derive(Debug)]
+pub struct Frame {
     kind: u8,
     flags: u8,
     stream: u32,
@@ -71,8 +34,18 @@ struct Frame {
 }
 
 impl Frames {
+    /// What a client sends, from the preface on.
+    pub fn of_client() -> Self {
+        Self { skip: PREFACE_BYTES, ..Self::default() }
+    }
+
+    /// What a server sends.
+    pub fn of_server() -> Self {
+        Self::default()
+    }
+
     /// Tells of each frame that is whole with these bytes.
-    fn pass(&mut self, mut bytes: &[u8], mut whole: impl FnMut(&Frame)) {
+    pub fn pass(&mut self, mut bytes: &[u8], mut whole: impl FnMut(&Frame)) {
         while !bytes.is_empty() {
             let (payload, rest) = bytes.split_at(self.skip.min(bytes.len()));
             self.skip -= payload.len();
@@ -110,16 +83,21 @@ impl Frames {
 }
 
 impl Frame {
-    /// PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM (RFC 9113 section 7): what `h2`
-    /// resets streams with by itself, and nothing that we tell it to.
-    fn resets_for_a_broken_rule(&self) -> bool {
-        self.kind == RST_STREAM && matches!(u32::from_be_bytes(self.tail), 1 | 3 | 5 | 6 | 7)
+    /// Whether it brings neither a request nor a body (RFC 9113 section 6).
+    pub fn is_without_content(&self) -> bool {
+        !matches!(self.kind, DATA | HEADERS | CONTINUATION)
+    }
+
+    /// PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, REFUSED_STREAM (RFC 9113 section 7): what `h2` resets streams
+    /// with by itself, and nothing that we tell it to. STREAM_CLOSED answers what comes late, on a stream that is over.
+    pub fn resets_for_a_broken_rule(&self) -> bool {
+        self.kind == RST_STREAM && matches!(u32::from_be_bytes(self.tail), 1 | 3 | 6 | 7)
     }
 }
 
 /// Which heads are of new streams.
 #[derive(Debug, Default)]
-struct Heads {
+pub struct Heads {
     /// A new stream's head goes on in CONTINUATION.
     is_open: bool,
     last_stream: u32,
@@ -128,7 +106,7 @@ struct Heads {
 impl Heads {
     /// Whether the head of a new stream is whole with this frame. Trailers come on a stream that is open already (RFC 9113
     /// section 5.1.1).
-    fn completes(&mut self, frame: &Frame) -> bool {
+    pub fn completes(&mut self, frame: &Frame) -> bool {
         if frame.kind == HEADERS && frame.stream > self.last_stream {
             self.last_stream = frame.stream;
             self.is_open = true;
@@ -139,49 +117,10 @@ impl Heads {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for CountedHeads<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.io).poll_read(cx, buf);
-        let this = &mut *self;
-        this.read
-            .pass(&buf.filled()[before..], |frame| this.state.requests.add(u64::from(this.heads.completes(frame))));
-        result
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for CountedHeads<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.note_written(&result, std::iter::once(buf));
-        result
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.note_written(&result, bufs.iter().map(|part| &**part));
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -211,11 +150,11 @@ mod tests {
             count
         };
         for size in 1..bytes.len() {
-            let (mut frames, mut heads) = (Frames { skip: PREFACE_BYTES, ..Frames::default() }, Heads::default());
+            let (mut frames, mut heads) = (Frames::of_client(), Heads::default());
             let counts: Vec<u32> = bytes.chunks(size).map(|part| count(&mut frames, &mut heads, part)).collect();
             assert_eq!(counts.iter().sum::<u32>(), 3, "in parts of {size}");
         }
-        let mut frames = Frames { skip: PREFACE_BYTES, ..Frames::default() };
+        let mut frames = Frames::of_client();
         assert_eq!(
             count(&mut frames, &mut Heads::default(), &bytes[..24 + 15 + 9]),
             0,
@@ -229,11 +168,49 @@ mod tests {
         let resets = codes.iter().map(|code| frame(RST_STREAM, 0, 1, &code.to_be_bytes()));
         let bytes: Vec<u8> = resets.chain([frame(0, 0, 1, &[1, 0, 0, 0, 1]), frame(0, 1, 1, b"")]).flatten().collect();
         for size in 1..=bytes.len() {
-            let (mut frames, mut count) = (Frames::default(), 0);
+            let (mut frames, mut count) = (Frames::of_server(), 0);
             for part in bytes.chunks(size) {
                 frames.pass(part, |frame| count += u32::from(frame.resets_for_a_broken_rule()));
             }
-            assert_eq!(count, 5, "in parts of {size}");
+            assert_eq!(count, 4, "in parts of {size}");
+        }
+    }
+
+    /// A whole frame of some bytes.
+    fn sized(kind: u8, payload: usize) -> Vec<u8> {
+        frame(kind, 0, 1, &vec![b'x'; payload])
+    }
+
+    #[test]
+    fn frames_without_content_are_counted_and_others_are_not() {
+        let mut frames = Frames::of_client();
+        let mut count = |bytes: &[u8]| {
+            let mut count = 0;
+            frames.pass(bytes, |frame| count += u64::from(frame.is_without_content()));
+            count
+        };
+        assert_eq!(count(&[b'x'; PREFACE_BYTES]), 0);
+        for (kind, payload, expected) in
+            [(0, 300, 0), (1, 0, 0), (9, 5, 0), (2, 5, 1), (3, 4, 1), (4, 0, 1), (6, 8, 1), (8, 4, 1), (250, 70_000, 1)]
+        {
+            assert_eq!(count(&sized(kind, payload)), expected, "{kind}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_counted_the_same_however_they_are_cut_up(
+            kinds in proptest::collection::vec((0_u8..12, 0_usize..40), 0..40),
+            cut in 1_usize..30,
+        ) {
+            let mut bytes = vec![b'x'; PREFACE_BYTES];
+            bytes.extend(kinds.iter().flat_map(|(kind, payload)| sized(*kind, *payload)));
+            let expected = kinds.iter().filter(|(kind, _)| ![DATA, HEADERS, CONTINUATION].contains(kind)).count();
+            let (mut frames, mut count) = (Frames::of_client(), 0);
+            for piece in bytes.chunks(cut) {
+                frames.pass(piece, |frame| count += usize::from(frame.is_without_content()));
+            }
+            prop_assert_eq!(count, expected);
         }
     }
 }
