@@ -11,7 +11,7 @@ use crate::support::http2::Http2;
 use crate::support::{Connection, Edge, Metrics, Origin, Reply, Setup};
 
 /// The fields of a POST to open.example, with a length.
-fn post<'a>(length: &'a [u8]) -> Vec<(&'a [u8], &'a [u8])> {
+fn post(length: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut fields: Vec<(&[u8], &[u8])> =
         fields![b":method" b"POST", b":scheme" b"https", b":authority" b"open.example", b":path" b"/"].to_vec();
     fields.push((b"content-length", length));
@@ -78,6 +78,9 @@ fn http2_body_that_is_not_as_long_as_its_length_never_looks_whole_to_the_origin(
     assert_eq!(origin.only_request().body, b"abcde");
 }
 
+/// What a client sends behind the end of a stream.
+type Sends<'s> = &'s dyn Fn(&mut Frames, u32);
+
 #[test]
 fn frames_behind_the_end_of_a_stream_are_not_of_another_request() {
     let origin = Origin::hello();
@@ -92,7 +95,7 @@ fn frames_behind_the_end_of_a_stream_are_not_of_another_request() {
     edge.settled("all have ended");
     assert_eq!(origin.requests().len(), 0, "no request was whole");
     // RFC 9113 section 5.1: DATA and HEADERS behind END_STREAM, on a stream that was never opened, and on stream 0.
-    let behind: [&dyn Fn(&mut Frames, u32); 5] = [
+    let behind: [Sends<'_>; 5] = [
         &|client, stream| client.send(DATA, END_STREAM, stream, b"GET /hidden HTTP/1.1\r\nHost: open.example\r\n\r\n"),
         &|client, stream| client.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(&post(b"0"))),
         &|client, stream| client.send(DATA, 0, stream + 2, b"x"),

@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, ProtocolVersion, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, StreamOwned};
 
-use crate::support::client::{tcp, tls_config};
+use crate::support::client::{tcp, tls_config, trusts_all};
 use crate::support::frames::{Answer, Frames, GOAWAY};
 use crate::support::hello::{First, Hello, NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION, first_answer};
 use crate::support::http2::Http2;
@@ -73,13 +73,10 @@ fn only_the_versions_that_are_configured_are_spoken() {
 }
 
 /// A client of these versions.
-fn tls_config_of(versions: &[&'static rustls::SupportedProtocolVersion]) -> rustls::ClientConfig {
-    let mut config = tls_config(&[b"http/1.1"], true);
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(config.crypto_provider()));
-    let only = builder.with_protocol_versions(versions).unwrap();
-    let only = only.dangerous().with_custom_certificate_verifier(crate::support::client::trusts_all());
-    std::mem::swap(&mut config, &mut only.with_no_client_auth());
-    config
+fn tls_config_of(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+    let provider = Arc::clone(tls_config(&[], true).crypto_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    builder.dangerous().with_custom_certificate_verifier(trusts_all()).with_no_client_auth()
 }
 
 #[test]
