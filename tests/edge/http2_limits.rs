@@ -126,6 +126,35 @@ fn body_that_is_too_slow_or_too_large_is_refused_on_its_stream_alone() {
     assert_eq!(client.ask(GET), Answer::Status(200), "other streams go on");
 }
 
+#[test]
+fn trailers_that_are_too_many_or_too_large_do_not_pass() {
+    let origin = origin();
+    let edge = edge_before(&origin).start();
+    let upload = |client: &mut Frames, trailers: &[(&[u8], &[u8])]| {
+        let stream = client.open(POST, 0);
+        client.send(DATA, 0, stream, b"body");
+        client.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(trailers));
+        client.end_of(stream)
+    };
+    let mut client = connect(&edge);
+    let field: (&[u8], &[u8]) = (b"x-a", b"b");
+    assert_eq!(upload(&mut client, &[field; 100]), Answer::Status(200));
+    assert_eq!(upload(&mut client, &[field; 101]), Answer::Status(431));
+    // Of what is beyond the list that HTTP/2 takes at all, a part comes through to be refused.
+    let large: (&[u8], &[u8]) = (b"x-a", &[b'x'; 8_000]);
+    let mut other = connect(&edge);
+    other.open(POST, 0);
+    let piece = block(&[large]);
+    other.send(HEADERS, END_STREAM, 1, &piece);
+    for flags in [0, 0, 0, 0, END_HEADERS] {
+        other.send(crate::support::frames::CONTINUATION, flags, 1, &piece);
+    }
+    assert_eq!(other.end_of(1), Answer::Status(431));
+    assert_eq!(client.ask(GET), Answer::Status(200));
+    assert_eq!(edge.settled("trailers").rejected("head-too-large"), 2.0);
+    assert_eq!(origin.requests().iter().filter(|request| request.method == "POST").count(), 1);
+}
+
 /// Reads to the end of a connection that the edge ends in order, and says which of its GOAWAYs came.
 fn leaves_in_order(client: &mut Frames, what: &str) {
     assert!(matches!(client.farewell(), Some(NO_ERROR)), "{what}: no GOAWAY without an error");
