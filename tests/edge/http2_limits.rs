@@ -112,6 +112,7 @@ fn body_that_is_too_slow_or_too_large_is_refused_on_its_stream_alone() {
         client.send(DATA, 0, dripping, b"x");
         thread::sleep(Duration::from_millis(100));
     }
+    client.send(DATA, END_STREAM, dripping, b"x");
     assert_eq!(client.end_of(dripping), Answer::Status(408), "after {:?}", begun.elapsed());
     // 1 KiB is.
     let steady = client.open(POST, 0);
