@@ -92,7 +92,8 @@ fn upstream_that_breaks_off_or_dawdles_before_its_head_is_whole_is_answered_for_
         assert_eq!(response.status, status, "{what}: {response:?}");
         assert!(begun.elapsed() < Duration::from_secs(3), "{what}: {:?}", begun.elapsed());
         assert_eq!(edge.metrics().sum("sluis_failed_total", &[("reason", reason)]), 1.0, "{what}: {}", edge.log());
-        assert!(origin.connections() <= 2, "{what}: asked {} times", origin.connections());
+        // A request of which nothing was written is tried three times at most.
+        assert!(origin.connections() <= 3, "{what}: asked {} times", origin.connections());
         nothing_is_left(&edge);
     }
 }

@@ -122,8 +122,6 @@ fn answer<V: Service>(
     let (service, client) = (service.clone(), Rc::clone(client));
     async move {
         let response = service.serve(&client, head, request).await?;
-        // A window that is shut from the start keeps hyper from asking for even the first piece.
-        stream.gave();
         Ok(response.map(|body| Answering { body, rest: Bytes::new(), stream }))
     }
 }
@@ -188,8 +186,8 @@ impl Drop for Stream {
 }
 
 pin_project! {
-    /// The body of an answer, and with it the stream. hyper asks for a piece only when the client's window lets it send
-    /// one, so a window that stays shut shows as a piece that is not asked for.
+    /// The body of an answer, and with it the stream. hyper asks for the next piece only when the client's window has
+    /// let it send the one before, so a window that stays shut shows as a piece that is not asked for.
     struct Answering<B> {
         #[pin]
         body: B,
