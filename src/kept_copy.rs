@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn copies_that_two_processes_keep_at_once_are_whole() {
+        let (_directory, state) = state();
+        let keep = |byte: u8| {
+            // A lock is of whoever opened the directory: two threads are as good as two processes.
+            let state = state.clone();
+            move || (0..40).for_each(|length| state.keep("source", "a", &vec![byte; 50_000 + length]).expect("kept"))
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(keep(b'a'));
+            scope.spawn(keep(b'b'));
+        });
+        let kept = state.load("source", "a", LIMIT).expect("a whole copy");
+        assert!(kept.iter().all(|byte| *byte == kept[0]));
+    }
+
+    #[test]
     fn half_written_temporary_file_does_not_count() {
         let (_directory, state) = state();
         state.keep("source", "a", b"old").expect("kept");

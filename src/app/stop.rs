@@ -88,9 +88,9 @@ impl Stopping {
     /// the admin endpoint is answered by the process that has taken over.
     async fn after_handover(self, pid: u32) -> Ending {
         let timeout_s = self.drain.timeout.as_secs_f64();
-        tracing::info!(pid, timeout_s, "another process has taken over; finishing what was begun");
-        supervisor::taken_over_by(pid);
         self.admin_stop.advance(Phase::Cut);
+        supervisor::taken_over_by(pid);
+        tracing::info!(pid, timeout_s, "another process has taken over; finishing what was begun");
         self.finish().await
     }
 

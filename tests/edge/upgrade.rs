@@ -3,7 +3,7 @@
 //! Kept out: upgrades under load, which are in promises_p1.rs.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
@@ -156,6 +157,9 @@ fn old_process_finishes_its_work_though_the_whole_service_is_told_to_stop() {
     busy.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");
     origin.wait_for(1);
     let old = edge.upgrade();
+    for _ in 0..20 {
+        assert_eq!(edge.admin_get("/readyz").status, 200, "the old process answers nobody any more");
+    }
     // As systemd does: both are told.
     let old_pid = rustix::process::Pid::from_raw(old.cast_signed()).unwrap();
     rustix::process::kill_process(old_pid, Signal::TERM).unwrap();
@@ -174,6 +178,32 @@ fn takes_signals(edge: &Edge) {
         // Signals are counted from 1; TERM is taken after USR2.
         u64::from_str_radix(caught.trim(), 16).unwrap_or_default() >> (Signal::TERM.as_raw() - 1) & 1 == 1
     });
+}
+
+#[test]
+fn signals_before_the_configuration_is_read_are_not_lost() {
+    let origin = Origin::hello();
+    let setup = Setup::new(origin.address()).without_tls();
+    // The program waits for what it is to read.
+    let mut edge = Edge::start_own_by(&setup, |command| {
+        let file = command.get_current_dir().unwrap().join("sluis.toml");
+        fs::rename(&file, file.with_extension("real")).unwrap();
+        mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    });
+    let first = edge.id();
+    takes_signals(&edge);
+    for signal in [Signal::HUP, Signal::USR2] {
+        edge.signal(signal);
+    }
+    let mut pipe = fs::OpenOptions::new().write(true).open(edge.path("sluis.toml")).unwrap();
+    let text = fs::read(edge.path("sluis.real")).unwrap();
+    fs::rename(edge.path("sluis.real"), edge.path("sluis.toml")).unwrap();
+    pipe.write_all(&text).unwrap();
+    drop(pipe);
+    edge.follow_upgrade();
+    assert_eq!(edge.wait_exit_of(first), 0);
+    assert!(edge.log().contains("told to read everything again"), "{}", edge.log());
+    assert_eq!(edge.get("open.example", "/").status, 200);
 }
 
 #[test]
@@ -226,18 +256,25 @@ fn signals_in_any_order_at_any_time_do_no_harm() {
     }
 }
 
+/// How many sockets listen on an IPv4 address: each has a queue of its own.
+fn queues(address: SocketAddr) -> usize {
+    let listening = format!(":{:04X} 00000000:0000 0A", address.port());
+    fs::read_to_string("/proc/net/tcp").unwrap().matches(&listening).count()
+}
+
 #[test]
 fn every_queue_is_served_on_by_fewer_workers_and_by_more() {
     let origin = Origin::hello();
     let setup = Setup::new(origin.address()).without_tls().server("workers = 4");
     let mut edge = Edge::start_own(&setup);
-    for workers in [1, 3, 5] {
+    assert_eq!(queues(edge.address("http")), 4);
+    for workers in [1, 3, 4] {
         let before = fs::read_to_string(edge.path("sluis.toml")).unwrap();
         let line = before.lines().find(|line| line.starts_with("workers")).unwrap().to_owned();
         change(&edge, &line, &format!("workers = {workers}"));
         let old = edge.upgrade();
         assert_eq!(edge.wait_exit_of(old), 0);
-        // The system spreads them over four queues.
+        assert_eq!(queues(edge.address("http")), 4, "each that there was, and no other");
         for number in 0..64 {
             assert_eq!(edge.get("open.example", "/").status, 200, "{workers} workers, connection {number}");
         }
