@@ -32,6 +32,14 @@ fn change(edge: &Edge, from: &str, to: &str) {
     fs::write(path, text.replace(from, to)).unwrap();
 }
 
+fn slow_origin(seconds: u64) -> Origin {
+    Origin::answering(move |_| {
+        let mut reply = Reply(vec![Step::Wait(Duration::from_secs(seconds))]);
+        reply.0.extend(Reply::ok("whole\n").0);
+        reply
+    })
+}
+
 #[test]
 fn new_process_takes_over_every_address_and_the_old_one_ends_with_0() {
     let origin = Origin::hello();
@@ -124,7 +132,7 @@ fn one_upgrade_at_a_time_and_a_stop_leaves_no_half_started_process() {
 
 #[test]
 fn upgrade_while_stopping_is_ignored_and_told() {
-    let origin = Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(1))]).then_ok());
+    let origin = slow_origin(1);
     let mut edge = Edge::start_own(&Setup::new(origin.address()).without_tls());
     let mut busy = edge.http();
     busy.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");
@@ -138,20 +146,9 @@ fn upgrade_while_stopping_is_ignored_and_told() {
     assert_eq!(edge.log().matches(" ready ").count(), 1, "{}", edge.log());
 }
 
-trait ThenOk {
-    fn then_ok(self) -> Reply;
-}
-
-impl ThenOk for Reply {
-    fn then_ok(mut self) -> Reply {
-        self.0.extend(Reply::ok("whole\n").0);
-        self
-    }
-}
-
 #[test]
 fn old_process_finishes_its_work_though_the_whole_service_is_told_to_stop() {
-    let origin = Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(2))]).then_ok());
+    let origin = slow_origin(2);
     let mut edge = Edge::start_own(&Setup::new(origin.address()).without_tls());
     let mut busy = edge.http();
     busy.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");

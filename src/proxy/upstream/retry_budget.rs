@@ -33,7 +33,7 @@ impl RetryBudget {
     /// Whether one may be repeated; that is spent then.
     pub fn spend(&self) -> bool {
         let left = self.saved.get().checked_sub(REQUESTS_A_REPETITION);
-        self.saved.set(left.unwrap_or(self.saved.get()));
+        self.saved.set(left.unwrap_or_else(|| self.saved.get()));
         left.is_some()
     }
 }
