@@ -83,15 +83,19 @@ impl Parts {
             config.proxy.listeners.iter().map(|l| (l.name.clone(), l.address, l.tls.is_some())).collect()
         };
         if address_of(&config) != address_of(now) {
-            tracing::warn!("the listeners changed; that needs a restart, until then they stay as they are");
+            tracing::warn!(
+                "the listeners changed; that needs a restart or an upgrade (USR2), until then they stay as they are"
+            );
             config.proxy.listeners.clone_from(&now.proxy.listeners);
         }
         if config.workers != now.workers {
-            tracing::warn!("`server.workers` changed; that needs a restart");
+            tracing::warn!("`server.workers` changed; that needs a restart or an upgrade (USR2)");
             config.workers = now.workers;
         }
         if config.admin != now.admin || config.metrics != now.metrics {
-            tracing::warn!("the address of the admin endpoint or of the metrics changed; that needs a restart");
+            tracing::warn!(
+                "the address of the admin endpoint or of the metrics changed; that needs a restart or an upgrade (USR2)"
+            );
             (config.admin, config.metrics) = (now.admin, now.metrics);
         }
         if config.state_directory != now.state_directory {
