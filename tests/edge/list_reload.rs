@@ -170,7 +170,7 @@ fn change_by_deleting_and_making_anew_is_prompt() {
 }
 
 /// Makes the list a ConfigMap volume: `blocklist.toml -> ..data/blocklist.toml`, `..data -> ..N`.
-fn swap_as_a_config_map_does(edge: &Edge, text: &str) {
+pub fn swap_as_a_config_map_does(edge: &Edge, text: &str) {
     let version = format!("..version-{}", jiff::Timestamp::now().as_nanosecond());
     fs::create_dir(edge.path(&version)).unwrap();
     fs::write(edge.path(&version).join("blocklist.toml"), text).unwrap();

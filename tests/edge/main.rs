@@ -26,6 +26,7 @@ mod list_reload;
 mod metrics;
 mod notice;
 mod process_faults;
+mod promises;
 mod smuggling;
 mod soak;
 mod streaming;
