@@ -2,6 +2,8 @@
 //!
 //! Inside: what a new configuration changes while the program runs, and what needs a restart. Kept out: reading it.
 
+use jiff::Timestamp;
+
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::notice::Notices;
@@ -19,14 +21,15 @@ impl Parts {
             Ok(config) => self.apply(config).await,
             Err(findings) => Err(findings),
         };
-        match outcome {
+        match &outcome {
             Ok(()) => tracing::info!(generation = self.shared.blocklist.generation(), "everything was read again"),
             Err(findings) => {
-                for finding in &findings {
+                for finding in findings {
                     tracing::error!("the configuration stays as it was: {}", finding.log_line());
                 }
             }
         }
+        self.admin.set_config_reload(Timestamp::now(), outcome);
     }
 
     async fn apply(&mut self, config: Config) -> Result<(), Vec<Finding>> {

@@ -33,6 +33,7 @@ mod list_reload;
 mod metrics;
 mod notice;
 mod process_faults;
+mod promises;
 mod promises_p1;
 mod promises_p3;
 mod smuggling;

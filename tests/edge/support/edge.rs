@@ -65,14 +65,19 @@ impl Edge {
 
     /// Starts the program by another one that becomes it (`prlimit`, `setpriv`, `faketime`); returns when it is ready.
     pub fn start_under(setup: &Setup, wrapper: &[&str]) -> Self {
+        let edge = Self::start_unready_under(setup, wrapper);
+        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+        edge
+    }
+
+    /// The same, without waiting.
+    pub fn start_unready_under(setup: &Setup, wrapper: &[&str]) -> Self {
         let directory = TempDir::new().expect("a fresh directory");
         setup.write(directory.path());
         // Whoever the other one makes of us may look into it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let (child, log) = serve(wrapped(wrapper).current_dir(directory.path()));
-        let edge = Self { child, successors: Vec::new(), directory, log };
-        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
-        edge
+        Self { child, successors: Vec::new(), directory, log }
     }
 
     /// Starts a copy of the program in its directory, `sluis`, which a test may replace and an upgrade starts anew.
@@ -250,6 +255,20 @@ impl Edge {
         let code = self.wait_exit_of(self.id());
         eventually("its log ends", || self.log_has_ended());
         code
+    }
+
+    /// Waits until it is ready (true), or was killed before that (false).
+    pub fn wait_ready_or_killed(&mut self) -> bool {
+        let is_ready = |log: &Log| {
+            let state = log.state.lock().expect("nobody panics with the lock");
+            state.lines.iter().any(|line| line.split_whitespace().any(|word| word == "ready"))
+        };
+        let mut running = true;
+        eventually("it is ready or gone", || {
+            running = self.is_running();
+            !running || is_ready(&self.log)
+        });
+        running
     }
 
     /// Whether it still runs.
