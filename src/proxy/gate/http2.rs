@@ -3,9 +3,9 @@
 //! Inside: one function on a request. Kept out: framing and pseudo-fields, which `h2` has checked, and the host
 //! (`target.rs`).
 
-use http::Request;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
+use http::{Request, Uri};
 
 use crate::telemetry::outcome::Rejection;
 
@@ -21,39 +21,31 @@ const PSEUDO_FIELDS_BYTES: usize = ":method:scheme:authority:path".len() + 4 * F
 /// Judges the head of an HTTP/2 request, whose header list may have `list_bytes`.
 ///
 /// # Errors
-/// Too many fields or too long a list of them, too long a target or one that is no path, whitespace around a value (RFC 9113 section 8.2.1), a name
-/// that spells a framing, forwarding or host field with `_`, two lengths, or an expectation other than 100-continue.
+/// Too many fields or too long a list of them, too long a target or one that is no path, a name that is no token,
+/// whitespace around a value (RFC 9113 section 8.2.1), a name that spells a framing, forwarding or host field with `_`,
+/// two lengths or none in the field, or an expectation other than 100-continue.
 pub fn check<B>(request: &Request<B>, limits: &HeadLimits, list_bytes: usize) -> Result<(), Rejection> {
     if request.headers().len() > limits.fields {
         return Err(Rejection::HeadTooLarge);
     }
-    if let Some(target) = request.uri().path_and_query().map(PathAndQuery::as_str) {
-        if target.len() > limits.target_bytes {
-            return Err(Rejection::TargetTooLong);
-        }
-        if !head::is_path_or_asterisk(target.as_bytes()) {
-            return Err(Rejection::MalformedHead);
-        }
+    if let Some(path) = request.uri().path_and_query() {
+        check_target(path, limits)?;
     }
     let mut bytes = pseudo_field_bytes(request);
     for (name, value) in request.headers() {
         let value = value.as_bytes();
         bytes += name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES;
-        if name == CONNECTION
-            || field::is_disguised(name.as_str().as_bytes())
-            || field::trim(value).len() != value.len()
-        {
+        if name == CONNECTION || !is_good_name(name.as_str().as_bytes()) || field::trim(value).len() != value.len() {
             return Err(Rejection::MalformedHead);
         }
     }
     if bytes > list_bytes {
         return Err(Rejection::HeadTooLarge);
     }
-    // Equal ones too, as in HTTP/1 (RFC 9110 section 8.6).
+    // Equal ones too, as in HTTP/1 (RFC 9110 section 8.6). `h2` takes an empty one as 0.
     let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
-    if lengths.next().is_some_and(|length| field::content_length(length.as_bytes()).is_none())
-        || lengths.next().is_some()
-    {
+    let is_bad = |length: &HeaderValue| field::content_length(length.as_bytes()).is_none();
+    if lengths.next().is_some_and(is_bad) || lengths.next().is_some() {
         return Err(Rejection::MalformedFraming);
     }
     let mut expectations = request.headers().get_all(EXPECT).iter();
@@ -61,6 +53,24 @@ pub fn check<B>(request: &Request<B>, limits: &HeadLimits, list_bytes: usize) ->
         return Err(Rejection::ExpectationFailed);
     }
     Ok(())
+}
+
+fn check_target(path: &PathAndQuery, limits: &HeadLimits) -> Result<(), Rejection> {
+    let target = path.as_str();
+    if target.len() > limits.target_bytes {
+        return Err(Rejection::TargetTooLong);
+    }
+    // `http` takes `#` and what follows it off, and shows the nothing that is left as `/`, but writes it as nothing.
+    let is_nothing = Uri::from(path.clone()).path().is_empty();
+    if is_nothing || !head::is_path_or_asterisk(target.as_bytes()) {
+        return Err(Rejection::MalformedHead);
+    }
+    Ok(())
+}
+
+/// Whether a name is a token, which `http` takes `"` to be part of, and not a field in disguise.
+fn is_good_name(name: &[u8]) -> bool {
+    field::is_token(name) && !field::is_disguised(name)
 }
 
 /// What the pseudo-fields count for, as if all four were there.
@@ -81,12 +91,14 @@ mod tests {
     #[test]
     fn heads_are_judged_by_the_rules_that_hold_for_every_version() {
         type Case = (&'static str, &'static [(&'static str, &'static str)], Result<(), Rejection>);
-        let table: [Case; 12] = [
+        let table: [Case; 14] = [
             ("https://a/", &[("x", "y")], Ok(())),
             ("https://a/1234567", &[("expect", "100-continue")], Ok(())),
             ("https://a/", &[("a", "1"), ("b", "2"), ("c", "3")], Ok(())),
             ("https://a/12345678", &[], Err(Rejection::TargetTooLong)),
             ("https://a/", &[("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")], Err(Rejection::HeadTooLarge)),
+            ("https://a/", &[("x\"y", "v")], Err(Rejection::MalformedHead)),
+            ("https://a/", &[("content-length", "")], Err(Rejection::MalformedFraming)),
             ("https://a/", &[("x", " y")], Err(Rejection::MalformedHead)),
             ("https://a/", &[("x", "y\t")], Err(Rejection::MalformedHead)),
             ("https://a/", &[("content_length", "1")], Err(Rejection::MalformedHead)),
@@ -103,6 +115,16 @@ mod tests {
             assert_eq!(check(&request.body(()).expect("a request"), &LIMITS, 1_024), expected, "{uri} {fields:?}");
         }
     }
+
+    #[test]
+    fn a_path_of_which_nothing_is_left_is_no_path() {
+        for path in ["#", "#x", "##", "#?x"] {
+            let path = PathAndQuery::try_from(path).expect("http takes it");
+            assert_eq!(check_target(&path, &LIMITS), Err(Rejection::MalformedHead), "{path}");
+        }
+        assert_eq!(check_target(&PathAndQuery::from_static("/"), &LIMITS), Ok(()));
+    }
+
     #[test]
     fn a_list_of_fields_is_counted_as_the_setting_says() {
         // GET, https, a, /: 10 bytes of values. One field `x: y` has 34.
