@@ -26,7 +26,11 @@ type Seen = (Vec<Answer>, Vec<Request>);
 fn compare((steps, end): &(Vec<Step>, End), run: &Run) -> Seen {
     let requests: Vec<Request> = run.forwarded.iter().map(|message| one_clean_message(message)).collect();
     let forwarded: Vec<&Step> = steps.iter().filter(|step| matches!(step.outcome, Outcome::Forwarded { .. })).collect();
-    assert_eq!(requests.len(), forwarded.len(), "as many requests reach the origin as were sent and may: {requests:#?}");
+    assert_eq!(
+        requests.len(),
+        forwarded.len(),
+        "as many requests reach the origin as were sent and may: {requests:#?}"
+    );
     for (step, request) in forwarded.iter().zip(&requests) {
         check_forwarded(step, request);
     }

@@ -188,7 +188,8 @@ impl Origin {
 fn good_answer(request: &Request) -> Vec<u8> {
     let body: &[u8] = if request.method == b"HEAD" { b"" } else { b"origin" };
     let host = values(&request.fields, "host").concat();
-    let head: [&[u8]; 6] = [b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nsaw: ", &host, b" ", &request.target, b"\r\n\r\n", body];
+    let head: [&[u8]; 6] =
+        [b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nsaw: ", &host, b" ", &request.target, b"\r\n\r\n", body];
     head.concat()
 }
 

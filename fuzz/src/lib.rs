@@ -5,6 +5,7 @@
 
 pub mod reader;
 pub mod host;
+pub mod elsewhere;
 pub mod message;
 pub mod verdict;
 pub mod edge;

@@ -273,7 +273,8 @@ fn is_size_line(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let rest = &line[digits..];
-    let has_good_rest = rest.is_empty() || rest[0] == b';' && digits > 0 && rest.iter().all(|byte| is_value_byte(*byte));
+    let has_good_rest =
+        rest.is_empty() || rest[0] == b';' && digits > 0 && rest.iter().all(|byte| is_value_byte(*byte));
     digits <= 16 && has_good_rest
 }
 

@@ -84,7 +84,8 @@ pub fn expected(mut bytes: &[u8]) -> (Vec<Step>, End) {
         let outcome = outcome(&request);
         let is_forwarded = matches!(outcome, Outcome::Forwarded { .. });
         // RFC 9112 section 9.3: an own answer to a request with a body is not worth reading the body for.
-        let mut closes = !persists(&request) || matches!(outcome, Outcome::Refused(_)) || !is_forwarded && request.has_body;
+        let mut closes =
+            !persists(&request) || matches!(outcome, Outcome::Refused(_)) || !is_forwarded && request.has_body;
         let step = Step { request, outcome };
         match ending {
             Ending::Whole(length) => bytes = &bytes[length..],
