@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use fuzz::agreement::check;
 use fuzz::edge::Plan;
 use fuzz::elsewhere::check_elsewhere;
+use fuzz::response::{self, Asked};
 use sluis::host::Authority;
 
 /// Parts of requests, of which most make a good one.
@@ -99,6 +100,26 @@ fn requests() -> impl Strategy<Value = String> {
     )
 }
 
+fn responses() -> impl Strategy<Value = String> {
+    let status =
+        proptest::sample::select(&["200 OK", "204 No Content", "304", "404 Not Found", "101 Switching", "99 x"][..]);
+    let interim = prop_oneof![4 => Just(""), 1 => Just("HTTP/1.1 100 Continue\r\n\r\n"), 1 => Just("HTTP/1.1 103 E\r\na: b\r\n\r\n")];
+    let field = prop_oneof![
+        Just(""),
+        Just("Connection: close\r\n"),
+        Just("Content-Length: 5\r\n"),
+        Just("Transfer-Encoding: gzip, chunked\r\n"),
+        Just("Connection: upgrade\r\nUpgrade: echo\r\n"),
+        Just(" fold\r\n"),
+        Just("Content-Length: 3, 3\r\n"),
+    ];
+    let version = prop_oneof![8 => Just("1.1"), 1 => Just("1.0"), 1 => Just("2.0")];
+    let after = prop_oneof![3 => Just(""), 1 => Just("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")];
+    (interim, version, status, field, bodies(), after).prop_map(|(interim, version, status, field, body, after)| {
+        format!("{interim}HTTP/{version} {status}\r\n{field}{body}{after}")
+    })
+}
+
 /// What may happen to bytes on their way from somebody who means ill.
 #[derive(Debug, Clone)]
 enum Damage {
@@ -171,6 +192,17 @@ proptest! {
         plan in plans(),
     ) {
         check(&damaged(requests.concat().into_bytes(), &damages), &plan);
+    }
+
+    #[test]
+    fn what_an_origin_sends_becomes_one_message_or_none(
+        script in responses(),
+        damages in proptest::collection::vec(damages(), 0..3),
+        asked in proptest::sample::select(&[Asked::Get, Asked::Head, Asked::Post, Asked::Upgrade][..]),
+        times in 1..3_usize,
+        plan in plans(),
+    ) {
+        response::check(&damaged(script.into_bytes(), &damages), asked, times, &plan);
     }
 
     /// No accepted host is another one to somebody else, and the reference and the program accept the same.

@@ -7,7 +7,7 @@ use sluis_fuzz::edge::Plan;
 
 fuzz_target!(|input: ([u8; 3], u8, &[u8])| {
     let (pieces, flags, bytes) = input;
-    let capacity = [1, 7, 64, 256 * 1_024][usize::from(flags & 3)];
-    let pieces = pieces.map(usize::from).to_vec();
+    let capacity = [3, 16, 64, 256 * 1_024][usize::from(flags & 3)];
+    let pieces = pieces.map(usize::from).into_iter().filter(|length| *length > 0).collect();
     check(bytes, &Plan { pieces, capacity, ends: flags & 4 == 0 });
 });

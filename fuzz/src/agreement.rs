@@ -3,7 +3,7 @@
 //! Inside: the properties, as assertions. Kept out: both sides of the comparison (`edge.rs`, `verdict.rs`).
 
 use super::edge::{Plan, Run, run};
-use super::message::{Answer, answers};
+use super::message::{Answer, Wrong, answers};
 use super::reader::{Ending, Field, Read, Request, UNBOUNDED, list, read, values};
 use super::verdict::{End, Outcome, Step, blocked, expected};
 
@@ -138,7 +138,9 @@ fn read_answers(steps: &[Step], end: &End, bytes: &[u8]) -> Vec<Answer> {
         (_, Err(_)) => answers(bytes, |at| is_head(at) != (at == doubtful)),
         read => read,
     };
-    assert_eq!(result, Ok(()), "not a sequence of answers: {}", bytes.escape_ascii());
+    // A client that leaves in the middle of a body may miss the end of a 100 (Continue).
+    let may_be_cut = matches!(end, End::PartOfBody(_)) && result == Err(Wrong::Cut) && found.len() == steps.len();
+    assert!(may_be_cut || result.is_ok(), "{result:?}, not a sequence of answers: {}", bytes.escape_ascii());
     for (at, answer) in found.iter().enumerate() {
         assert!(!answer.closes() || at + 1 == found.len(), "an answer after the last one: {}", bytes.escape_ascii());
     }

@@ -10,3 +10,4 @@ pub mod message;
 pub mod verdict;
 pub mod edge;
 pub mod agreement;
+pub mod response;

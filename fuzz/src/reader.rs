@@ -152,7 +152,7 @@ fn read_request_line(line: &[u8], bounds: &Bounds, request: &mut Request) -> Res
 }
 
 /// RFC 9112 section 5 and RFC 9110 section 5.5.
-fn read_field(line: &[u8]) -> Result<Field, &'static str> {
+pub(super) fn read_field(line: &[u8]) -> Result<Field, &'static str> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or("a field without a colon")?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if !is_token(name) {
@@ -212,7 +212,7 @@ fn check_fields(request: &Request) -> Result<Framing, &'static str> {
 }
 
 /// RFC 9112 section 7.1, without white space around a size.
-fn read_chunked(bytes: &[u8], body: &mut Vec<u8>, trailers: &mut Vec<Field>) -> Ending {
+pub(super) fn read_chunked(bytes: &[u8], body: &mut Vec<u8>, trailers: &mut Vec<Field>) -> Ending {
     let mut at = 0;
     loop {
         let line = match line_at(bytes, at) {
