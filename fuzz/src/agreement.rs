@@ -2,6 +2,8 @@
 //!
 //! Inside: the properties, as assertions. Kept out: both sides of the comparison (`edge.rs`, `verdict.rs`).
 
+use std::io::Write as _;
+
 use super::edge::{Plan, Run, run};
 use super::message::{Answer, Wrong, answers};
 use super::reader::{Ending, Field, Read, Request, UNBOUNDED, list, read, values};
@@ -180,7 +182,7 @@ struct Shown<'a>(&'a [u8], &'a Plan);
 impl Drop for Shown<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("for {}\nas {:?}", self.0.escape_ascii(), self.1);
+            let _ = writeln!(std::io::stderr(), "for {}\nas {:?}", self.0.escape_ascii(), self.1);
         }
     }
 }

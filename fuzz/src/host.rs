@@ -51,8 +51,9 @@ fn name(text: &str) -> Option<String> {
     }
     // RFC 3986 section 7.4: what ends in a number is an address or nothing.
     let last = text.rsplit('.').next().unwrap_or_default();
-    let digits = last.strip_prefix("0x").map_or(last.bytes().all(|byte| byte.is_ascii_digit()), |hexadecimal| {
-        hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
-    if digits { text.parse::<Ipv4Addr>().ok().map(|address| address.to_string()) } else { Some(text) }
+    let is_number = match last.strip_prefix("0x") {
+        Some(hexadecimal) => hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    if is_number { text.parse::<Ipv4Addr>().ok().map(|address| address.to_string()) } else { Some(text) }
 }

@@ -3,7 +3,7 @@
 //! Inside: answers from the bytes of a connection that has ended, each with its own body. Kept out: whether they are the
 //! right ones (`agreement.rs`).
 
-use super::reader::{Field, values};
+use super::reader::{Field, list, values};
 
 /// A final answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Answer {
 
     /// Whether the connection ends with it.
     pub fn closes(&self) -> bool {
-        let options = values(&self.fields, "connection").into_iter().flat_map(|value| super::reader::list(value));
+        let options = values(&self.fields, "connection").into_iter().flat_map(list);
         options.into_iter().any(|option| option.eq_ignore_ascii_case(b"close"))
     }
 }

@@ -142,7 +142,8 @@ fn outcome_checked(request: &Request) -> Result<Outcome, &'static str> {
             return Ok(Outcome::Answered);
         }
     }
-    let host = port.map_or(host.clone(), |port| format!("{host}:{port}"));
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let host = format!("{host}{port}");
     Ok(Outcome::Forwarded { host, path })
 }
 

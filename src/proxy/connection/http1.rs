@@ -287,9 +287,9 @@ impl Driver {
     async fn flush<S: AsyncWrite + Unpin>(&mut self, gate: &mut Gate<S>) -> Ending {
         poll_fn(|cx| {
             loop {
-                if let Poll::Ready(result) = Pin::new(&mut *gate).poll_flush(cx) {
-                    // What cannot be written shows in the state.
-                    return Poll::Ready(Ending::Closed(Ok(result.unwrap_or_default())));
+                // What cannot be written shows in the state.
+                if Pin::new(&mut *gate).poll_flush(cx).is_ready() {
+                    return Poll::Ready(Ending::Closed(Ok(())));
                 }
                 if self.client.worker.phase.get() == Phase::Cut {
                     return Poll::Ready(Ending::Cut);

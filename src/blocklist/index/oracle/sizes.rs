@@ -46,7 +46,7 @@ fn entry(number: usize) -> Entry {
         }
         _ => {
             // A third stands below another name of the list.
-            let name = format!("n{number}.{}l{}.example", if number % 2 == 0 { "n1." } else { "" }, number % 7);
+            let name = format!("n{number}.{}l{}.example", ["n1.", ""][number % 2], number % 7);
             (prefix, name.to_uppercase(), name)
         }
     };
