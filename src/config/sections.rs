@@ -309,7 +309,7 @@ const LIMITS: Section = Section {
             "request_body_idle_timeout",
             TIMEOUT,
             "\"15s\"",
-            "A request body that makes no progress (slow body). Exceeded: 408 or cut.",
+            "A request body of which not even 1 KiB comes in this time of waiting for it (slow body). Exceeded: 408 or cut.",
         ),
         key(
             "response_write_timeout",
@@ -382,7 +382,7 @@ const LIMITS: Section = Section {
             "http2_header_list_bytes",
             Kind::Integer(1_024, 1_048_576),
             "16384",
-            "Bytes of an HTTP/2 header list, 32 for each field included (HPACK bomb). Exceeded: refused.",
+            "Bytes of an HTTP/2 header list, 32 for each field included (HPACK bomb). Exceeded: 431. Clients are told twice as much, so that what is refused up to there is counted.",
         ),
         key(
             "http2_pending_resets",

@@ -145,6 +145,12 @@ pub const fn failure(failure: Failure) -> Answer {
             "connection_limit_reached",
             "The origin server has too much to do at the moment.",
         ),
+        // Ours, and over soon: not the 500 of a fault that stays (RFC 9209 section 2.3.30 recommends, and does not require it).
+        Failure::OutOfResources => answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "proxy_internal_error",
+            "The proxy has too much to do at the moment.",
+        ),
         Failure::Internal => {
             answer(StatusCode::INTERNAL_SERVER_ERROR, "proxy_internal_error", "The proxy failed to handle the request.")
         }
@@ -189,7 +195,7 @@ impl Fault {
             Self::Rejected(Rejection::MethodNotAllowed) => {
                 fields.insert(ALLOW, ALLOWED_METHODS);
             }
-            Self::Failed(Failure::Overloaded | Failure::NoServer) => {
+            Self::Failed(Failure::Overloaded | Failure::NoServer | Failure::OutOfResources) => {
                 fields.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}

@@ -166,6 +166,8 @@ impl Errand<'_> {
                         Box::pin(connect(server, self.upstream, pools, self.limits.upstream_connect_timeout));
                     match connecting.await {
                         Ok(connection) => connection,
+                        // Another server would need what is short, too.
+                        Err(Failure::OutOfResources) => return Err(Failure::OutOfResources.into()),
                         Err(reason) => {
                             failure = reason;
                             continue;
@@ -182,7 +184,11 @@ impl Errand<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(Lost::Failed(fault)) => return Err(fault),
                 Err(Lost::Unsent(unsent)) => request = *unsent,
-                Err(Lost::Silent) => request = copy.ok_or(Failure::UpstreamClosed)?,
+                // It may have been heard: what is said twice is kept a small part of all (`retry_budget.rs`).
+                Err(Lost::Silent) => {
+                    let copy = copy.filter(|_| pools.may_repeat(self.upstream));
+                    request = copy.ok_or(Failure::UpstreamClosed)?;
+                }
             }
             failure = Failure::UpstreamClosed;
         }

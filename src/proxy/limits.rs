@@ -25,7 +25,7 @@ pub struct Limits {
     pub requests_per_connection: u64,
     /// A connection's age, with jitter. Reached: close after the answer.
     pub connection_age: Duration,
-    /// A request body that makes no progress (slow body). Exceeded: 408 or cut.
+    /// A request body of which not even 1 KiB comes in this time of waiting for it (slow body). Exceeded: 408 or cut.
     pub request_body_idle_timeout: Duration,
     /// A response that the client does not read, at least 1 KiB in this time (slow read). Exceeded: cut.
     pub response_write_timeout: Duration,
@@ -52,7 +52,8 @@ pub struct Limits {
     pub http2_stream_window: u32,
     /// Bytes of an HTTP/2 connection's receive window.
     pub http2_connection_window: u32,
-    /// Bytes of an HTTP/2 header list, 32 for each field included (HPACK bomb).
+    /// Bytes of an HTTP/2 header list, 32 for each field included (HPACK bomb). Exceeded: 431. Clients are told twice as much,
+    /// so that what is refused up to there is counted.
     pub http2_header_list_bytes: u32,
     /// Resets by the client that wait to be taken up (rapid reset). Exceeded: GOAWAY.
     pub http2_pending_resets: usize,

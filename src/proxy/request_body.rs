@@ -18,6 +18,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::Metrics;
@@ -27,6 +28,9 @@ use super::Limits;
 use super::error::{BodyFault, Fault};
 use super::gate::is_broken_framing;
 use super::sweep::{Alarm, Sweep};
+
+/// What a client must send in `request_body_idle_timeout` while it is waited for.
+const LEAST_BYTES: u64 = 1_024;
 
 /// A client's body towards the upstream.
 #[derive(Debug)]
@@ -43,9 +47,13 @@ pub struct Upload {
     left: Cell<Option<u64>>,
     /// HTTP/2: a body that just stops is told from one that ends.
     must_end_stream: bool,
-    waits_for_client: Cell<bool>,
+    /// Since when the client is waited for; none where it is not.
+    waiting_since: Cell<Option<Instant>>,
     client_idle: Alarm,
     client_idle_timeout: Duration,
+    /// How much longer it may be waited for before [`LEAST_BYTES`] have come, and how many have.
+    patience: Cell<Duration>,
+    come: Cell<u64>,
     response: Alarm,
     response_timeout: Duration,
     fault: Cell<Option<Fault>>,
@@ -85,9 +93,11 @@ impl RequestBody {
             worker: context.worker,
             left: Cell::new(left),
             must_end_stream: is_http2,
-            waits_for_client: Cell::new(false),
+            waiting_since: Cell::new(None),
             client_idle: context.sweep.alarm(),
             client_idle_timeout: limits.request_body_idle_timeout,
+            patience: Cell::new(limits.request_body_idle_timeout),
+            come: Cell::new(0),
             response: context.sweep.alarm(),
             response_timeout: limits.upstream_response_timeout,
             fault: Cell::new(None),
@@ -109,16 +119,25 @@ impl Upload {
     }
 
     fn wait(&self, cx: &mut Context<'_>) -> Poll<Fault> {
-        if !self.waits_for_client.replace(true) {
-            self.client_idle.set(self.client_idle_timeout);
+        if self.waiting_since.get().is_none() {
+            self.waiting_since.set(Some(Instant::now()));
+            self.client_idle.set(self.patience.get());
             self.response.clear();
         }
         self.client_idle.poll_due(cx).map(|()| Rejection::BodyTimeout.into())
     }
 
-    fn progress(&self) {
-        if self.waits_for_client.replace(false) {
+    /// Something has come. Little does not buy the client all of its time again, or a byte now and then would keep an
+    /// upload open for ever; time in which the upstream takes nothing is not the client's.
+    fn progress(&self, bytes: u64) {
+        if let Some(since) = self.waiting_since.take() {
             self.client_idle.clear();
+            self.patience.set(self.patience.get().saturating_sub(since.elapsed()));
+        }
+        self.come.set(self.come.get() + bytes);
+        if self.come.get() >= LEAST_BYTES {
+            self.come.set(0);
+            self.patience.set(self.client_idle_timeout);
         }
         self.response.set(self.response_timeout);
     }
@@ -152,7 +171,8 @@ impl Body for RequestBody {
             let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                 return upload.wait(cx).map(|fault| Some(Err(upload.fail(fault))));
             };
-            upload.progress();
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            upload.progress(data.map_or(0, Bytes::len) as u64);
             match frame {
                 Some(Ok(frame)) => match accept(frame, upload) {
                     Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),

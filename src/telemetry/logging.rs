@@ -131,6 +131,9 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        if !is_for_operators(event.metadata().target(), LevelFilter::current()) {
+            return;
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
         let level = *event.metadata().level();
@@ -139,6 +142,13 @@ impl<S: Subscriber> Layer<S> for Lines {
         // One write keeps lines of several threads apart. Where the log is gone there is nowhere left to say so.
         let _ = (self.sink)().write_all(line.as_bytes());
     }
+}
+
+/// Whether a line from this part of the program is written at this level. What the libraries say is for whoever looks for
+/// a fault: they warn of each wrong frame of a client, who could fill the log with it.
+fn is_for_operators(target: &str, level: LevelFilter) -> bool {
+    let is_ours = target.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    is_ours || level >= LevelFilter::DEBUG
 }
 
 /// The message and the fields of one event, in their order.
@@ -280,6 +290,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_libraries_say_is_written_only_where_a_fault_is_looked_for() {
+        for (target, level, expected) in [
+            ("sluis", LevelFilter::INFO, true),
+            ("sluis::blocklist::reload", LevelFilter::INFO, true),
+            ("h2::proto::ping_pong", LevelFilter::INFO, false),
+            ("sluis_h2", LevelFilter::WARN, false),
+            ("h2::proto::ping_pong", LevelFilter::DEBUG, true),
+            ("h2", LevelFilter::TRACE, true),
+        ] {
+            assert_eq!(is_for_operators(target, level), expected, "{target} at {level}");
+        }
+    }
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);

@@ -141,6 +141,8 @@ labels! {
         BodyTimeout => "body-timeout",
         /// The upstream's cap on requests in flight, and its queue, are full.
         Overloaded => "overloaded",
+        /// This machine has no descriptor, port or memory left for a connection to the upstream.
+        OutOfResources => "out-of-resources",
         /// A fault of our own.
         Internal => "internal",
     }

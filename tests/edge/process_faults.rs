@@ -17,14 +17,6 @@ use crate::support::client::tcp;
 use crate::support::setup::record;
 use crate::support::{Connection, Edge, Origin, Setup, eventually, peers};
 
-/// Seconds of processor time that a process has used.
-fn busy(edge: &Edge) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", edge.id())).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    // utime and stime, in ticks of 10 ms on every Linux that we run on.
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
 #[test]
 fn process_without_descriptors_waits_without_spinning_and_recovers_at_once() {
     let Some(_) = peers::find("prlimit") else { return };
@@ -41,12 +33,12 @@ fn process_without_descriptors_waits_without_spinning_and_recovers_at_once() {
             })
             .collect();
         thread::sleep(Duration::from_millis(300));
-        let (used, begun) = (busy(&edge), Instant::now());
+        let (used, begun) = (edge.cpu_time(), Instant::now());
         if limits.is_empty() {
             assert_eq!(edge.admin_get("/livez").status, 200, "there is a reserve for the admin endpoint");
         }
         thread::sleep(Duration::from_secs(1));
-        let share = (busy(&edge) - used) / begun.elapsed().as_secs_f64();
+        let share = (edge.cpu_time() - used).as_secs_f64() / begun.elapsed().as_secs_f64();
         assert!(share < 0.3, "{limits:?}: it spins: {share} of a core");
         drop(crowd);
         eventually("it serves again", || {

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::drain::{LocalTasks, Phase};
 use crate::proxy::context::Client;
 use crate::proxy::gate;
+use crate::proxy::gate::frames::FrameGate;
 use crate::proxy::gate::head::HeadLimits;
 use crate::proxy::gate::state::ClientState;
 use crate::proxy::limits::Limits;
@@ -40,11 +41,15 @@ const FRAME_BYTES: u32 = 16 * 1_024;
 const HEADER_TABLE_BYTES: u32 = 4_096;
 const SEND_BUFFER_BYTES: usize = 64 * 1_024;
 
+/// A header list of up to so many times the limit still comes to us, to be refused, answered and counted as every other
+/// request is; what is larger, `h2` answers with 431 by itself, or with GOAWAY, and tells nobody.
+const LIST_SLACK: u32 = 2;
+
 /// How long a client gets to take leave after GOAWAY when it has no stream open.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// A frame of so many bytes gets one `response_write_timeout` to go out; a larger one in proportion more.
-const PACE_BYTES: usize = 16 * 1_024;
+/// What hyper is given at once of an answer, and what a client must take of each stream in `response_write_timeout`.
+const PIECE_BYTES: usize = 16 * 1_024;
 
 /// Serves a connection until it closes.
 pub(super) async fn serve<S, V>(connections: &Connections<V>, io: S, client: Rc<Client>, state: Arc<ClientState>)
@@ -55,12 +60,14 @@ where
     let streams = connections.limits(|limits| Rc::new(Streams::new(limits)));
     let mut driver =
         connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), Rc::clone(&streams), limits));
-    let heads = connections.limits(head_limits);
+    let (heads, list_bytes) =
+        connections.limits(|limits| (head_limits(limits), limits.http2_header_list_bytes as usize));
     let executor = OnWorker(connections.worker.tasks.clone());
     let service = {
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
-        service_fn(move |request| answer(&service, &client, &streams, &heads, request))
+        service_fn(move |request| answer(&service, &client, &streams, (&heads, list_bytes), request))
     };
+    let io = FrameGate::new(io, Arc::clone(&state));
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;
@@ -91,7 +98,7 @@ fn builder(executor: OnWorker, limits: &Limits) -> Builder<OnWorker> {
         .max_concurrent_streams(limits.http2_streams)
         .initial_stream_window_size(limits.http2_stream_window)
         .initial_connection_window_size(limits.http2_connection_window)
-        .max_header_list_size(limits.http2_header_list_bytes)
+        .max_header_list_size(limits.http2_header_list_bytes.saturating_mul(LIST_SLACK))
         .max_pending_accept_reset_streams(limits.http2_pending_resets)
         .max_local_error_reset_streams(limits.http2_local_resets)
         .max_frame_size(FRAME_BYTES)
@@ -104,10 +111,10 @@ fn answer<V: Service>(
     service: &V,
     client: &Rc<Client>,
     streams: &Rc<Streams>,
-    heads: &HeadLimits,
+    (heads, list_bytes): (&HeadLimits, usize),
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
-    let head = gate::http2::check(&request, heads);
+    let head = gate::http2::check(&request, heads, list_bytes);
     let stream = Stream::open(streams);
     if streams.requests.get() >= streams.most_requests {
         client.closing.set(true);
@@ -115,7 +122,9 @@ fn answer<V: Service>(
     let (service, client) = (service.clone(), Rc::clone(client));
     async move {
         let response = service.serve(&client, head, request).await?;
-        Ok(response.map(|body| Answering { body, stream }))
+        // A window that is shut from the start keeps hyper from asking for even the first piece.
+        stream.gave();
+        Ok(response.map(|body| Answering { body, rest: Bytes::new(), stream }))
     }
 }
 
@@ -159,11 +168,9 @@ impl Stream {
         Self { streams: Rc::clone(streams), key }
     }
 
-    /// hyper has so many bytes of the stream and asks for no more before the client took some of them.
-    fn gave(&self, bytes: usize) {
-        let paces = u32::try_from(bytes.div_ceil(PACE_BYTES).max(1)).unwrap_or(u32::MAX);
-        let allowed = self.streams.write_timeout.saturating_mul(paces);
-        self.set(Instant::now().checked_add(allowed));
+    /// hyper has a piece of the stream and asks for no more before the client took some of what it has.
+    fn gave(&self) {
+        self.set(Instant::now().checked_add(self.streams.write_timeout));
     }
 
     fn set(&self, deadline: Option<Instant>) {
@@ -181,11 +188,12 @@ impl Drop for Stream {
 }
 
 pin_project! {
-    /// The body of an answer, and with it the stream. hyper asks for a frame only when the client's window lets it send
-    /// one, so a window that stays shut shows as a frame that is not asked for.
+    /// The body of an answer, and with it the stream. hyper asks for a piece only when the client's window lets it send
+    /// one, so a window that stays shut shows as a piece that is not asked for.
     struct Answering<B> {
         #[pin]
         body: B,
+        rest: Bytes,
         stream: Stream,
     }
 }
@@ -196,20 +204,35 @@ impl<B: Body<Data = Bytes>> Body for Answering<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let frame = this.body.poll_frame(cx);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => this.stream.gave(frame.data_ref().map_or(0, Bytes::len)),
-            _ => this.stream.set(None),
+        if this.rest.is_empty() {
+            let frame = match this.body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                other => {
+                    this.stream.set(None);
+                    return other;
+                }
+            };
+            match frame.into_data() {
+                Ok(data) => *this.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
         }
-        frame
+        this.stream.gave();
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 
@@ -237,6 +260,8 @@ struct Driver {
     write: WriteWatch,
     /// Since when there is no stream, and after how many requests.
     idle: Option<(Instant, u64)>,
+    /// When the streams are looked at next.
+    look_at: Option<Instant>,
     is_leaving: bool,
 }
 
@@ -250,6 +275,7 @@ impl Driver {
             alarm: client.worker.sweep.alarm(),
             write: WriteWatch::new(limits.response_write_timeout),
             idle: None,
+            look_at: None,
             is_leaving: false,
             client,
             state,
@@ -299,8 +325,10 @@ impl Driver {
         } else if self.idle.is_none_or(|(_, before)| before != requests) {
             self.idle = Some((now, requests));
         }
-        // A stream ends in a task of its own, and does not wake this one if it was cut: look now and then.
-        let next = self.idle_deadline().unwrap_or(now + self.streams.write_timeout / 4);
+        // A stream ends in a task of its own, and does not wake this one if it was cut: look now and then, however often
+        // frames of the client wake it meanwhile.
+        let look_after = self.streams.write_timeout / 4;
+        let next = self.idle_deadline().unwrap_or_else(|| *self.look_at.get_or_insert_with(|| now + look_after));
         let write = self.write.look(&self.state);
         let age = (!self.is_leaving).then_some(self.until);
         self.alarm.set_at(write.into_iter().chain(age).fold(next, Instant::min));
@@ -308,17 +336,16 @@ impl Driver {
 
     fn idle_deadline(&self) -> Option<Instant> {
         let (since, requests) = self.idle?;
-        let timeout = match (self.is_leaving, requests) {
-            (true, _) => GOODBYE,
-            (false, 0) => self.head_timeout,
-            (false, _) => self.keep_alive_timeout,
-        };
-        Some(since + timeout)
+        let patience = if requests == 0 { self.head_timeout } else { self.keep_alive_timeout };
+        Some(since + if self.is_leaving { GOODBYE.min(patience) } else { patience })
     }
 
     /// The alarm rang.
     fn look(&mut self, now: Instant) -> Option<Ending> {
-        if self.write.is_stuck(&self.state, now) || self.streams.has_stuck(now) {
+        self.look_at = None;
+        // Where the socket takes no more at the moment, it is the link that is slow, and not a window that is shut.
+        let has_stuck = !self.state.write_blocked.get() && self.streams.has_stuck(now);
+        if has_stuck || self.write.is_stuck(&self.state, now) {
             return Some(Ending::Stuck);
         }
         let is_idle = self.streams.open.get() == 0 && self.idle_deadline().is_some_and(|deadline| deadline <= now);

@@ -5,19 +5,25 @@
 
 use http::Request;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
 
 use crate::telemetry::outcome::Rejection;
 
 use super::field;
 use super::head::{self, HeadLimits};
 
-/// Judges the head of an HTTP/2 request.
+/// What a field counts for in a header list beside its name and value (RFC 9113 section 6.5.2).
+const FIELD_OVERHEAD_BYTES: usize = 32;
+
+/// The pseudo-fields of a request beside their values (RFC 9113 section 8.3.1).
+const PSEUDO_FIELDS_BYTES: usize = ":method:scheme:authority:path".len() + 4 * FIELD_OVERHEAD_BYTES;
+
+/// Judges the head of an HTTP/2 request, whose header list may have `list_bytes`.
 ///
 /// # Errors
-/// Too many fields, too long a target or one that is no path, whitespace around a value (RFC 9113 section 8.2.1), a name
+/// Too many fields or too long a list of them, too long a target or one that is no path, whitespace around a value (RFC 9113 section 8.2.1), a name
 /// that spells a framing, forwarding or host field with `_`, two lengths, or an expectation other than 100-continue.
-pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejection> {
+pub fn check<B>(request: &Request<B>, limits: &HeadLimits, list_bytes: usize) -> Result<(), Rejection> {
     if request.headers().len() > limits.fields {
         return Err(Rejection::HeadTooLarge);
     }
@@ -29,14 +35,19 @@ pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejecti
             return Err(Rejection::MalformedHead);
         }
     }
+    let mut bytes = pseudo_field_bytes(request);
     for (name, value) in request.headers() {
         let value = value.as_bytes();
+        bytes += name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES;
         if name == CONNECTION
             || field::is_disguised(name.as_str().as_bytes())
             || field::trim(value).len() != value.len()
         {
             return Err(Rejection::MalformedHead);
         }
+    }
+    if bytes > list_bytes {
+        return Err(Rejection::HeadTooLarge);
     }
     // Equal ones too, as in HTTP/1 (RFC 9110 section 8.6).
     if request.headers().get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
@@ -47,6 +58,15 @@ pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejecti
         return Err(Rejection::ExpectationFailed);
     }
     Ok(())
+}
+
+/// What the pseudo-fields count for, as if all four were there.
+fn pseudo_field_bytes<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let parts =
+        [uri.scheme_str(), uri.authority().map(Authority::as_str), uri.path_and_query().map(PathAndQuery::as_str)];
+    let values: usize = parts.into_iter().flatten().map(str::len).sum();
+    PSEUDO_FIELDS_BYTES + request.method().as_str().len() + values
 }
 
 #[cfg(test)]
@@ -76,7 +96,15 @@ mod tests {
             for (name, value) in fields {
                 request = request.header(*name, *value);
             }
-            assert_eq!(check(&request.body(()).expect("a request"), &LIMITS), expected, "{uri} {fields:?}");
+            assert_eq!(check(&request.body(()).expect("a request"), &LIMITS, 1_024), expected, "{uri} {fields:?}");
         }
+    }
+    #[test]
+    fn a_list_of_fields_is_counted_as_the_setting_says() {
+        // GET, https, a, /: 10 bytes of values. One field `x: y` has 34.
+        let whole = PSEUDO_FIELDS_BYTES + 10 + 34;
+        let request = || Request::get("https://a/").header("x", "y").body(()).expect("a request");
+        assert_eq!(check(&request(), &LIMITS, whole), Ok(()));
+        assert_eq!(check(&request(), &LIMITS, whole - 1), Err(Rejection::HeadTooLarge));
     }
 }

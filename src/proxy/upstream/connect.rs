@@ -38,7 +38,8 @@ const BUFFER_BYTES: usize = 256 * 1_024;
 ///
 /// # Errors
 /// [`Failure::ConnectRefused`], [`Failure::ConnectTimeout`] or [`Failure::UpstreamTls`]; counted, and the server is
-/// passed over for a while.
+/// passed over for a while. [`Failure::OutOfResources`] where this machine cannot even try: that says nothing of the
+/// server, which stays as it was.
 pub async fn connect(
     server: &Server,
     upstream: &Upstream,
@@ -46,6 +47,10 @@ pub async fn connect(
     timeout: Duration,
 ) -> Result<Connection, Failure> {
     let connected = open(server, upstream, pools, Instant::now() + timeout).await;
+    if matches!(connected, Err(Failure::OutOfResources)) {
+        tracing::debug!(server = server.label(), "no descriptor, port or memory is left to connect with");
+        return connected;
+    }
     let result = match &connected {
         Ok(_) => ConnectResult::Ok,
         Err(Failure::ConnectTimeout) => ConnectResult::Timeout,
@@ -118,12 +123,20 @@ async fn open_tcp(addresses: &[SocketAddr], first: usize, deadline: Instant) -> 
         let share = deadline.saturating_duration_since(now) / left;
         failure = match timeout_at(now + share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if is_own_shortage(&error) => return Err(Failure::OutOfResources),
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             Ok(Err(_)) => Failure::ConnectRefused,
             Err(_) => Failure::ConnectTimeout,
         };
     }
     Err(failure)
+}
+
+/// Whether a connect failed because this machine has no more of something, and not because of the server.
+fn is_own_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
 }
 
 /// Counts a connection while it is there.
@@ -194,6 +207,22 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shortage_of_our_own_is_told_from_a_server_that_cannot_be_reached() {
+        use rustix::io::Errno;
+        for (error, is_ours) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::HOSTUNREACH, false),
+            (Errno::TIMEDOUT, false),
+        ] {
+            assert_eq!(is_own_shortage(&error.into()), is_ours, "{error}");
+        }
+        assert!(!is_own_shortage(&io::ErrorKind::UnexpectedEof.into()));
+    }
 
     #[tokio::test]
     async fn an_address_that_refuses_is_passed_over_for_one_that_answers() {

@@ -15,6 +15,7 @@ pub mod tls;
 pub mod server;
 pub mod resolve;
 pub mod admission;
+pub mod retry_budget;
 pub mod received;
 pub mod pool;
 pub mod connect;

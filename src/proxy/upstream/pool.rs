@@ -23,6 +23,7 @@ use crate::telemetry::outcome::Failure;
 
 use super::admission::{Admission, Permit, Share};
 use super::received::Received;
+use super::retry_budget::RetryBudget;
 use super::server::{Server, ServerId};
 use super::{Upstream, UpstreamId};
 
@@ -62,6 +63,7 @@ struct Inner {
 struct Turns {
     next: Cell<usize>,
     admission: Rc<Admission>,
+    retries: RetryBudget,
 }
 
 /// What is known of a server.
@@ -138,8 +140,13 @@ impl Pools {
         admission.admit(share, limits.upstream_queue_timeout, &self.inner.sweep).await.map(Some)
     }
 
+    /// Whether a request that may have been heard may be sent again, as far as the budget goes.
+    pub fn may_repeat(&self, upstream: &Upstream) -> bool {
+        self.turns(upstream).retries.spend()
+    }
+
     /// The server whose turn it is: round robin, without those that failed to connect lately unless all did, and without
-    /// `other_than` where there is another.
+    /// `other_than` where there is another. A request that has had none earns its part of a repetition.
     ///
     /// # Errors
     /// [`Failure::NoServer`] where no server has an address.
@@ -147,6 +154,9 @@ impl Pools {
         let servers = upstream.servers();
         let count = servers.len();
         let turns = self.turns(upstream);
+        if other_than.is_none() {
+            turns.retries.earn();
+        }
         let first = turns.next.get();
         let in_turn = || (first..first + count).filter_map(|index| Some((index, servers.get(index % count)?)));
         let located = || in_turn().filter(|(_, server)| server.has_address());
@@ -233,7 +243,13 @@ impl Pools {
     fn turns(&self, upstream: &Upstream) -> Rc<Turns> {
         let mut upstreams = self.inner.upstreams.borrow_mut();
         // Workers begin with different servers, or all of them would begin with the first.
-        let begin = || Rc::new(Turns { next: Cell::new(self.inner.worker.0), admission: Rc::default() });
+        let begin = || {
+            Rc::new(Turns {
+                next: Cell::new(self.inner.worker.0),
+                admission: Rc::default(),
+                retries: RetryBudget::default(),
+            })
+        };
         Rc::clone(upstreams.entry(upstream.id).or_insert_with(begin))
     }
 

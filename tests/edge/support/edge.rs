@@ -188,6 +188,15 @@ impl Edge {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// Processor time that it has used.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs, on Linux");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name in brackets").1.split(' ').collect();
+        // utime and stime, in ticks of 10 ms on every Linux that we run on.
+        let ticks = [fields[11], fields[12]].map(|field| field.parse::<u64>().expect("a number"));
+        Duration::from_millis(10 * ticks.iter().sum::<u64>())
+    }
+
     /// How many file descriptors it holds.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs, on Linux").count()

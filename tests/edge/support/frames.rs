@@ -10,10 +10,28 @@ use super::client::Connection;
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+pub const PRIORITY_FLAG: u8 = 32;
+
+/// Error codes (RFC 9113 section 7).
+pub const NO_ERROR: u32 = 0;
+pub const REFUSED_STREAM: u32 = 7;
+pub const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// Settings (RFC 9113 section 6.5.2).
+pub const HEADER_TABLE_SIZE: u16 = 1;
+pub const INITIAL_WINDOW_SIZE: u16 = 4;
+
+/// A frame as it arrived: kind, flags, stream, payload.
+pub type Frame = (u8, u8, u32, Vec<u8>);
 
 /// Names and values of fields, in order.
 macro_rules! fields {
@@ -41,9 +59,57 @@ pub struct Frames {
 impl Frames {
     /// Over TLS, with the preface and SETTINGS that keep the dynamic table of answers empty.
     pub fn connect(address: SocketAddr, sni: Option<&str>) -> Self {
-        let mut connection = Connection::try_tls(address, sni, &[b"h2"]).expect("the TLS handshake works");
-        connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x01\0\0\0\0");
+        Self::connect_with(address, sni, &[(HEADER_TABLE_SIZE, 0)])
+    }
+
+    /// The same, with these SETTINGS.
+    pub fn connect_with(address: SocketAddr, sni: Option<&str>, settings: &[(u16, u32)]) -> Self {
+        let mut client = Self::silent(address, sni);
+        client.push(&[PREFACE, &frame(SETTINGS, 0, 0, &settings_payload(settings))].concat());
+        client
+    }
+
+    /// Over TLS, without a byte of HTTP/2.
+    pub fn silent(address: SocketAddr, sni: Option<&str>) -> Self {
+        let connection = Connection::try_tls(address, sni, &[b"h2"]).expect("the TLS handshake works");
         Self { connection, stream: 1 }
+    }
+
+    /// Sends these bytes, and whether the other side took them.
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        self.connection.try_send(bytes).is_ok()
+    }
+
+    /// A stream that has not been used.
+    pub fn next_stream(&mut self) -> u32 {
+        self.stream += 2;
+        self.stream - 2
+    }
+
+    /// Below HTTP/2.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Reads until the connection ends, and gives the error code of the GOAWAY that said so last, where one did.
+    pub fn farewell(&mut self) -> Option<u32> {
+        let mut code = None;
+        while let Some((kind, _, _, payload)) = self.read() {
+            if kind == GOAWAY {
+                code = Some(number(&payload[4..8]));
+            }
+        }
+        code
+    }
+
+    /// Reads until a stream is reset, and gives the error code.
+    pub fn reset_code(&mut self, stream: u32) -> Option<u32> {
+        loop {
+            match self.read()? {
+                (RST_STREAM, _, of, payload) if of == stream => return Some(number(&payload)),
+                _ => {}
+            }
+        }
     }
 
     /// A request of fields alone, and how it ended.
@@ -54,20 +120,14 @@ impl Frames {
 
     /// Sends the fields of a new stream.
     pub fn open(&mut self, fields: &[(&[u8], &[u8])], flags: u8) -> u32 {
-        let stream = self.stream;
-        self.stream += 2;
+        let stream = self.next_stream();
         self.send(HEADERS, flags | END_HEADERS, stream, &block(fields));
         stream
     }
 
     /// Sends a frame. Where the other side is gone, reading will say so.
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("a frame is small").to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        let _ = self.connection.try_send(frame);
+        self.push(&frame(kind, flags, stream, payload));
     }
 
     /// Reads until a stream has ended.
@@ -87,30 +147,59 @@ impl Frames {
         }
     }
 
-    fn read(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+    /// Reads a frame; none where the connection has ended.
+    pub fn read(&mut self) -> Option<Frame> {
         let head = self.connection.read_exactly(9).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let payload = self.connection.read_exactly(usize::try_from(length).ok()?).ok()?;
-        Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+        Some((head[3], head[4], number(&head[5..9]), payload))
     }
 }
 
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame is small").to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// The payload of a SETTINGS frame.
+pub fn settings_payload(settings: &[(u16, u32)]) -> Vec<u8> {
+    settings.iter().flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect()
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
 /// Fields as literals without indexing and without Huffman coding.
-fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
-            let length = u8::try_from(text.len()).expect("a short text");
-            match length.checked_sub(127) {
-                None => block.push(length),
-                // One byte more is enough for what a test sends (RFC 7541 section 5.1).
-                Some(rest) => block.extend([127, rest]),
-            }
+            put_length(&mut block, text.len());
             block.extend(*text);
         }
     }
     block
+}
+
+/// The length of a text that is not Huffman coded (RFC 7541 section 5.1, with a prefix of seven bits).
+fn put_length(block: &mut Vec<u8>, length: usize) {
+    let small = u8::try_from(length).ok().filter(|length| *length < 127);
+    block.push(small.unwrap_or(127));
+    let mut rest = if small.is_some() { return } else { length - 127 };
+    while rest >= 128 {
+        block.push(u8::try_from(rest % 128).expect("less than 128") | 128);
+        rest /= 128;
+    }
+    block.push(u8::try_from(rest).expect("less than 128"));
 }
 
 /// The status, which comes first: an entry of the static table, or a literal with its name from there.

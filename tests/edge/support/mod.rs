@@ -12,6 +12,7 @@ pub mod origin;
 pub mod peers;
 pub mod selftest;
 pub mod setup;
+pub mod siege;
 
 use std::time::Duration;
 
