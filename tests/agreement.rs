@@ -177,6 +177,33 @@ fn plans() -> impl Strategy<Value = Plan> {
     (pieces, capacity, any::<bool>()).prop_map(|(pieces, capacity, ends)| Plan { pieces, capacity, ends })
 }
 
+/// What fuzzing has found, here or in the reference.
+#[test]
+fn what_has_once_disagreed_agrees() {
+    let at_once = Plan { pieces: Vec::new(), capacity: 65_536, ends: false };
+    let ends = Plan { ends: true, ..at_once.clone() };
+    let narrow = Plan { capacity: 1, ..at_once.clone() };
+    for (bytes, plan) in [
+        // An offered upgrade, a body that nobody reads, and a stream that holds one byte: the answer came short.
+        ("POST / HTTP/1.1\r\nHost: only.example\r\nUpgrade: echo\r\nContent-Length: 9\r\n\r\n", &narrow),
+        // A HEAD whose target is of no form: the refusal may have a body.
+        ("HEAD a0! HTTP/1.1\r\nHost: open.example\r\n\r\n", &narrow),
+        // A client that leaves in the middle of a body that it was asked for: the 100 may come short.
+        (
+            "GET / HTTP/1.1\r\nHost: open.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+            &Plan { ends: true, ..narrow.clone() },
+        ),
+        // A CR alone may be the beginning of anything: 408 when nothing more comes.
+        ("\r\n\r", &at_once),
+        ("\r\n\r", &ends),
+    ] {
+        check(bytes.as_bytes(), plan);
+    }
+    // A 101 in HTTP/1.0 was passed on.
+    let switch = "HTTP/1.0 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n0A";
+    response::check(switch.as_bytes(), Asked::Upgrade, 1, &narrow);
+}
+
 /// `SLUIS_AGREEMENT_CASES` makes it large.
 fn cases() -> u32 {
     std::env::var("SLUIS_AGREEMENT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(150)

@@ -75,7 +75,7 @@ fn read_checked(bytes: &[u8], bounds: &Bounds) -> Result<Read, &'static str> {
         return Err("too many empty lines");
     }
     let head = &bytes[start..];
-    if head.is_empty() || head == b"\r" {
+    if head.is_empty() {
         return Ok(Read::Nothing);
     }
     let mut lines = Vec::new();
