@@ -91,8 +91,13 @@ fn upstream_that_breaks_off_or_dawdles_before_its_head_is_whole_is_answered_for_
         let response = edge.get("open.example", "/");
         assert_eq!(response.status, status, "{what}: {response:?}");
         assert!(begun.elapsed() < Duration::from_secs(3), "{what}: {:?}", begun.elapsed());
-        assert_eq!(edge.metrics().sum("sluis_failed_total", &[("reason", reason)]), 1.0, "{what}: {}", edge.log());
-        assert!(origin.connections() <= 2, "{what}: asked {} times", origin.connections());
+        let failed = |reason: &str| edge.metrics().sum("sluis_failed_total", &[("reason", reason)]);
+        // A reset that comes early enough is seen by the connect itself.
+        let early = if what == "RST at accept" { failed("connect-refused") } else { 0.0 };
+        assert_eq!(failed(reason) + early, 1.0, "{what}: {}", edge.log());
+        // A close that comes before a byte of the request was written lets it be tried again, three times in all.
+        let most = if what.ends_with("at accept") { 3 } else { 2 };
+        assert!(origin.connections() <= most, "{what}: asked {} times", origin.connections());
         nothing_is_left(&edge);
     }
 }
