@@ -46,6 +46,10 @@ scripts:
     bash tests/readme.sh
     bash tests/dockerfile.sh
 
+# what testssl, slowhttptest and h2load say; SLUIS_SCAN_SECONDS=60 SLUIS_SCAN_CONNECTIONS=1000 SLUIS_SCAN_TLS=full for a real attempt
+scanners *NAMES:
+    bash tests/scanners.sh {{NAMES}}
+
 # how the code looks: lines of the longest files
 shape:
     @find src -name '*.rs' | xargs wc -l | sort -n | tail -15

@@ -3,7 +3,7 @@
 //! Inside: typed access to keys with findings for the missing, the mistyped and the unknown.
 //! Kept out: what the keys mean. Derived deserialisers stop at the first error, which is why this exists.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -28,12 +28,18 @@ pub struct Located<T> {
 pub struct Report<'d> {
     source: &'d SourceText,
     findings: RefCell<Vec<Finding>>,
+    errors: Cell<usize>,
+    warnings: Cell<usize>,
 }
+
+/// Errors, and warnings, that are kept of one document; the others are counted. To place one costs a look at the whole
+/// text before it, and nobody reads a hundred thousand.
+const KEPT: usize = 1_000;
 
 impl<'d> Report<'d> {
     /// An empty report on a text.
     pub fn new(source: &'d SourceText) -> Self {
-        Self { source, findings: RefCell::default() }
+        Self { source, findings: RefCell::default(), errors: Cell::new(0), warnings: Cell::new(0) }
     }
 
     /// The place of a range of the text.
@@ -43,28 +49,47 @@ impl<'d> Report<'d> {
 
     /// Records an error at a range.
     pub fn error(&self, span: &Range<usize>, message: impl Into<String>) {
-        self.findings.borrow_mut().push(Finding::error(self.place(span), message));
+        if counts_as_kept(&self.errors) {
+            self.findings.borrow_mut().push(Finding::error(self.place(span), message));
+        }
     }
 
     /// Records a warning at a range.
     pub fn warning(&self, span: &Range<usize>, message: impl Into<String>) {
-        self.findings.borrow_mut().push(Finding::warning(self.place(span), message));
+        if counts_as_kept(&self.warnings) {
+            self.findings.borrow_mut().push(Finding::warning(self.place(span), message));
+        }
     }
 
     /// Whether an error was recorded.
     pub fn has_errors(&self) -> bool {
-        self.findings.borrow().iter().any(Finding::is_error)
+        self.errors.get() > 0
     }
 
-    /// Everything that was recorded, in the order of the text.
+    /// Everything that was recorded, in the order of the text, and how much was left out.
     pub fn into_findings(self) -> Vec<Finding> {
+        let left_out = |count: &Cell<usize>| count.get().saturating_sub(KEPT);
+        let (errors, warnings) = (left_out(&self.errors), left_out(&self.warnings));
+        let whole = self.place(&(0..0)).file;
         let mut findings = self.findings.into_inner();
         findings.sort_by_key(|finding| {
             let position = finding.place.as_ref().and_then(|place| place.position.as_ref());
             position.map(|position| (position.line, position.column))
         });
+        if errors > 0 {
+            findings.push(Finding::error(Place::file(&whole), format!("{errors} more errors are not shown")));
+        }
+        if warnings > 0 {
+            findings.push(Finding::warning(Place::file(&whole), format!("{warnings} more warnings are not shown")));
+        }
         findings
     }
+}
+
+/// Counts one more, and says whether it is among those that are kept.
+fn counts_as_kept(count: &Cell<usize>) -> bool {
+    count.set(count.get() + 1);
+    count.get() <= KEPT
 }
 
 /// How the message of every syntax error begins.
@@ -398,6 +423,14 @@ mod tests {
         walk(&root);
         root.finish();
         report.into_findings().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn document_that_is_wrong_everywhere_has_bounded_findings() {
+        let text = "a = 1\n".repeat(5_000);
+        let found = findings(&text, |_| {});
+        assert_eq!(found.len(), KEPT + 1);
+        assert!(found[KEPT].contains("4000 more errors are not shown"), "{}", found[KEPT]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+
 use crate::whole_file::{self, ReadError, Sha256};
 
 /// First word of a copy's header, with the version of this layout.
@@ -48,6 +50,10 @@ impl StateDirectory {
     pub fn keep(&self, kind: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
         // Private keys are kept here too: nobody else may read them.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        // During an upgrade two processes keep copies here: one must not write what the other is about to rename. Where the
+        // file system has no locks, what both wrote at once does not match its checksum.
+        let directory = File::open(&self.path)?;
+        let _ = rustix::fs::flock(&directory, FlockOperation::LockExclusive);
         let path = self.file(kind, name);
         let temporary = path.with_extension("tmp");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -57,7 +63,7 @@ impl StateDirectory {
         file.sync_all()?;
         drop(file);
         std::fs::rename(&temporary, &path)?;
-        File::open(&self.path)?.sync_all()
+        directory.sync_all()
     }
 
     /// What was kept under this name, of at most `limit` bytes.
@@ -153,6 +159,22 @@ mod tests {
             fs::write(&path, &bytes).expect("written");
             assert!(matches!(state.load("source", "a", LIMIT), Err(LoadError::Damaged(_))), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn copies_that_two_processes_keep_at_once_are_whole() {
+        let (_directory, state) = state();
+        let keep = |byte: u8| {
+            // A lock is of whoever opened the directory: two threads are as good as two processes.
+            let state = state.clone();
+            move || (0..40).for_each(|length| state.keep("source", "a", &vec![byte; 50_000 + length]).expect("kept"))
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(keep(b'a'));
+            scope.spawn(keep(b'b'));
+        });
+        let kept = state.load("source", "a", LIMIT).expect("a whole copy");
+        assert!(kept.iter().all(|byte| *byte == kept[0]));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/named_tests.rs"]
+mod named_tests;
 #[path = "tidy/scan.rs"]
 mod scan;
 
@@ -14,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use imports::imports;
+use named_tests::{named_tests, problem_with, row_numbers};
 use scan::{
     SourceFile, code_lines, declared_module, files_below, functions, names_absolute_path, read, relative, report, root,
     rust_files, words_with_prefix,
@@ -282,6 +285,40 @@ fn every_documented_key_is_in_the_complete_example() {
             .map(|key| format!("config/sluis.toml: lacks `{key}`, which docs/configuration.md documents"))
             .collect::<Vec<_>>(),
     );
+}
+
+#[test]
+fn every_test_that_the_security_page_names_is_there_and_runs() {
+    let files: Vec<SourceFile> = rust_files("tests/edge").into_iter().chain(rust_files("src")).collect();
+    let named = named_tests(&read("docs/security.md"));
+    assert!(named.len() > 60, "docs/security.md no longer names the tests");
+    let problems = named.iter().filter_map(|(line, name)| {
+        problem_with(name, &files).map(|problem| format!("docs/security.md:{line}: {problem}"))
+    });
+    report(&problems.collect::<Vec<_>>());
+    // The scan itself: what is not there, is no test, or would not run.
+    for (wrong, expected) in [
+        ("bypass::nobody_wrote_this", "no such function"),
+        ("nowhere::each_way_to_name_a_host", "no such module"),
+        ("bypass::sent_on", "is not a test"),
+        ("made_up::later", "is ignored"),
+    ] {
+        let made_up = SourceFile::new("tests/edge/made_up.rs", "#[test]\n#[ignore = \"slow\"]\nfn later() {}\n");
+        let files: Vec<SourceFile> = rust_files("tests/edge").into_iter().chain([made_up]).collect();
+        let found = named_tests(&format!("| 1 | x | `{wrong}` and `std::fs::File` |"));
+        assert_eq!(found, [(1, wrong.to_owned())]);
+        let problem = problem_with(wrong, &files).unwrap_or_default();
+        assert!(problem.contains(expected), "{wrong}: {problem}");
+    }
+}
+
+#[test]
+fn security_page_has_every_row_of_its_tables_once() {
+    let page = read("docs/security.md");
+    for (heading, letter, last) in [("## Every way to name a host", "", 61), ("## Every framing trick", "F", 20)] {
+        let rows = row_numbers(&page, heading, letter);
+        assert_eq!(rows, (1..=last).collect::<Vec<u32>>(), "{heading}");
+    }
 }
 
 #[test]

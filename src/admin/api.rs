@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::query::Query;
 use super::reply::{self, Reply};
-use super::state::Admin;
+use super::state::{Admin, ConfigReload};
 use super::view::{BlockView, DecisionView};
 use crate::blocklist::decision::Mode;
 use crate::blocklist::guard::DroppedLines;
@@ -22,6 +22,7 @@ use crate::tls::status::CertificateStatus;
 pub(super) fn status(admin: &Admin) -> Reply {
     let blocklist = admin.parts.blocklist();
     let tls = admin.parts.tls();
+    let config_reloads = admin.config_reloads.load_full();
     reply::json(&json!({
         "version": admin.version,
         "started_at": admin.started_at.to_string(),
@@ -31,6 +32,7 @@ pub(super) fn status(admin: &Admin) -> Reply {
         "memory_bytes": blocklist.memory_bytes,
         "sources": blocklist.status.sources.iter().map(source).collect::<Value>(),
         "last_reload": blocklist.status.last_reload.as_ref().map(last_reload),
+        "last_config_reload": config_reloads.value.last.as_ref().map(last_config_reload),
         "certificates": tls.certificates.iter().map(certificate).collect::<Value>(),
         "certificate_errors": tls.listener_errors.iter().map(listener_error).collect::<Value>(),
     }))
@@ -65,6 +67,15 @@ fn last_reload(reload: &LastReload) -> Value {
         "added": reload.added,
         "removed": reload.removed,
         "error": reload.error,
+    })
+}
+
+fn last_config_reload(reload: &ConfigReload) -> Value {
+    json!({
+        "at": reload.at.to_string(),
+        "ok": reload.errors.is_empty(),
+        "error": error(&reload.errors),
+        "findings": findings(&reload.errors),
     })
 }
 

@@ -1,4 +1,5 @@
-//! `/metrics`: the families of the request path with those of the blocklist and the certificates beside them.
+//! `/metrics`: the families of the request path with those of the blocklist, the certificates and the configuration beside
+//! them.
 //!
 //! Inside: the families of what the control thread counts. Kept out: their text form (`telemetry::exposition`), and
 //! their meaning for people (`docs/metrics.md`).
@@ -9,7 +10,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::reply::{self, Reply};
-use super::state::Admin;
+use super::state::{Admin, ConfigReloads};
 use super::view::BlocklistView;
 use crate::blocklist::guard::DropReason;
 use crate::blocklist::status::BlocklistStatus;
@@ -39,6 +40,7 @@ fn families(admin: &Admin, now: Timestamp) -> Vec<Family> {
     families.extend(blocks(&blocklist));
     families.extend(decisions(&blocklist, admin.parts.overdue(now)));
     families.extend(certificates(&admin.parts.tls()));
+    families.extend(configuration(&admin.config_reloads.load().value));
     families
 }
 
@@ -144,6 +146,20 @@ fn certificates(tls: &TlsStatus) -> Vec<Family> {
         by_result(reloads, [tls.reloads.applied, tls.reloads.unchanged, tls.reloads.refused]),
         Family::gauge("sluis_tls_last_reload_successful", "1 where every pair of files is what is in force.")
             .with(&[], number(tls.last_reload_successful())),
+    ]
+}
+
+fn configuration(reloads: &ConfigReloads) -> Vec<Family> {
+    let total = Family::counter("sluis_config_reloads_total", "Times that HUP read the configuration, by result.");
+    vec![
+        total
+            .with(&[("result", "applied")], reloads.applied as f64)
+            .with(&[("result", "refused")], reloads.refused as f64),
+        Family::gauge(
+            "sluis_config_last_reload_successful",
+            "1 where the configuration that was read last is in force, 0 where it was refused.",
+        )
+        .with(&[], number(reloads.last_successful())),
     ]
 }
 

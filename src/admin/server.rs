@@ -69,6 +69,8 @@ async fn run(
     let mut cut = pin!(cut(stop.clone()));
     loop {
         let accepted = tokio::select! {
+            // Whoever comes after that is for the process that has taken over.
+            biased;
             () = &mut cut => return Ok(()),
             accepted = listener.accept() => accepted,
         };

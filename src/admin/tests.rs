@@ -372,6 +372,9 @@ async fn metrics_have_the_blocklist_and_the_certificates() {
         "sluis_tls_certificate_not_after_timestamp_seconds{certificate=\"edge\"} 4102444800",
         "sluis_tls_reloads_total{result=\"unchanged\"} 0",
         "sluis_tls_last_reload_successful 1",
+        "sluis_config_reloads_total{result=\"applied\"} 0",
+        "sluis_config_reloads_total{result=\"refused\"} 0",
+        "sluis_config_last_reload_successful 1",
         &info,
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
@@ -379,6 +382,28 @@ async fn metrics_have_the_blocklist_and_the_certificates() {
     let mut series: Vec<&str> = text.lines().filter_map(|line| line.rsplit_once(' ').map(|(name, _)| name)).collect();
     series.sort_unstable();
     assert!(series.windows(2).all(|pair| pair[0] != pair[1] || pair[0].starts_with('#')));
+}
+
+#[tokio::test]
+async fn refused_configuration_shows_until_a_good_one_is_read() {
+    let served = Served::start(healthy());
+    assert!(served.request("GET", "/api/v1/status").await.json()["last_config_reload"].is_null());
+    served.admin.set_config_reload(testing::at("2026-11-25T03:00:00Z"), Err(vec![finding("unknown key")]));
+    let status = served.request("GET", "/api/v1/status").await.json();
+    let last = &status["last_config_reload"];
+    assert_eq!((&last["ok"], &last["at"]), (&false.into(), &"2026-11-25T03:00:00Z".into()), "{status}");
+    assert!(last["error"].as_str().is_some_and(|error| error.contains("unknown key")), "{status}");
+    assert_eq!(last["findings"][0]["file"], "blocklist.toml", "{status}");
+    let metrics = served.request("GET", "/metrics").await.body;
+    assert!(metrics.contains("sluis_config_last_reload_successful 0\n"), "{metrics}");
+    assert!(metrics.contains("sluis_config_reloads_total{result=\"refused\"} 1\n"), "{metrics}");
+    assert!(served.request("GET", "/").await.body.contains("The configuration that was read last was refused"));
+    served.admin.set_config_reload(testing::at("2026-11-25T03:01:00Z"), Ok(()));
+    let status = served.request("GET", "/api/v1/status").await.json();
+    assert_eq!(status["last_config_reload"]["ok"], true, "{status}");
+    let metrics = served.request("GET", "/metrics").await.body;
+    assert!(metrics.contains("sluis_config_last_reload_successful 1\n"), "{metrics}");
+    assert!(!served.request("GET", "/").await.body.contains("The configuration that was read last was refused"));
 }
 
 #[tokio::test]

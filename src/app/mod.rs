@@ -1,19 +1,24 @@
-//! The composition root: builds every part, starts the threads, follows the signals, stops in order.
+//! The composition root: builds every part, starts the threads, follows the signals, stops in order or hands over.
 //!
 //! Inside: what knows all parts. Kept out: what any of them does. Listeners, certificates and lists are loaded before
 //! anything is accepted; what does not load ends the start with everything that is wrong.
 
+mod signals;
+mod inherited;
+mod program;
 mod addresses;
 mod notices;
 mod parts;
 mod reread;
 mod workers;
+mod handover;
+mod supervisor;
 mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Runtime;
 
 use crate::admin;
 use crate::config::Config;
@@ -22,10 +27,16 @@ use crate::finding::Finding;
 use crate::proxy::upstream::resolve;
 use crate::telemetry::log_queue;
 use crate::telemetry::logging::{self, LoggingHandle};
+use crate::telemetry::outcome::UpgradeResult;
 use crate::telemetry::panics;
 
 use self::addresses::Addresses;
+use self::handover::Handover;
+use self::inherited::Inherited;
 use self::parts::Parts;
+use self::program::Program;
+use self::signals::Signals;
+use self::stop::{Leave, Stopping};
 use self::workers::Workers;
 
 /// How a run ended.
@@ -67,100 +78,139 @@ impl Bound {
 /// Reads the configuration again, for SIGHUP.
 pub type Reread = Box<dyn Fn() -> Result<Config, Vec<Finding>>>;
 
-/// Runs until the program is told to stop. `announce` is called once everything accepts.
+/// A process that can be told things already and has loaded nothing yet.
+#[derive(Debug)]
+pub struct Starting {
+    runtime: Runtime,
+    signals: Signals,
+    inherited: Inherited,
+    program: Program,
+}
+
+/// Begins the start, before the configuration is read: a signal that comes meanwhile is not lost.
 ///
 /// # Errors
-/// Everything that keeps it from starting. Once it has started, nothing does but the end.
-pub fn run(config: Config, reread: Reread, announce: impl FnOnce(&Bound)) -> Result<Ending, StartError> {
-    let logging = logging::init(&config.logging).map_err(|error| failed(error.to_string()))?;
-    panics::install();
+/// The machine does not give what every start needs, or the process came with sockets that are none.
+pub fn begin() -> Result<Starting, StartError> {
+    let inherited = Inherited::take()?;
+    let program = Program::of_this_process();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(format!("the control thread cannot be set up: {error}")))?;
-    let ending = runtime.block_on(control(config, reread, logging, announce));
-    // A name server that does not answer must not hold up the end.
-    runtime.shutdown_background();
-    log_queue::flush();
-    ending
-}
-
-/// What the process is told from outside. Taken before anything is loaded: a signal during the start is not lost.
-#[derive(Debug)]
-struct Signals {
-    hangup: Signal,
-    stops: StopSignals,
-}
-
-#[derive(Debug)]
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, StartError> {
-        let take = |kind| signal(kind).map_err(|error| failed(format!("signals cannot be received: {error}")));
-        // Once it is taken, a copy that is larger than files may be (RLIMIT_FSIZE) is an error like a full disk, and not
-        // the end of the process.
-        let _ = take(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-        Ok(Self {
-            hangup: take(SignalKind::hangup())?,
-            stops: StopSignals { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? },
-        })
-    }
-}
-
-impl StopSignals {
-    /// The next TERM or INT.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-async fn control(
-    config: Config,
-    reread: Reread,
-    logging: LoggingHandle,
-    announce: impl FnOnce(&Bound),
-) -> Result<Ending, StartError> {
-    let mut signals = Signals::new()?;
-    for warning in &config.warnings {
-        tracing::warn!("{}", warning.log_line());
-    }
-    let addresses = Addresses::bind(&config)?;
-    let stop = Arc::new(StopSignal::default());
-    let mut parts = Parts::build(config, Arc::clone(&stop), logging, addresses.workers()).await?;
-    let bound = addresses.bound();
-    let mut workers = Workers::start(&parts, addresses.listeners, &stop)?;
-    serve_admin(addresses.admin, addresses.metrics, &parts, &stop)?;
-    tell(&bound);
-    parts.admin.set_listening(true);
-    tracing::info!(generation = parts.shared.blocklist.generation(), version = env!("CARGO_PKG_VERSION"), "ready");
-    announce(&bound);
-    let upstreams = {
-        let shared = Arc::clone(&parts.shared);
-        move || shared.settings.load().value.upstreams.clone()
+    let signals = {
+        let _context = runtime.enter();
+        Signals::take()?
     };
-    let mut resolving = std::pin::pin!(resolve::keep_resolved(upstreams));
-    loop {
-        tokio::select! {
-            Some(()) = signals.hangup.recv() => tokio::select! {
-                () = parts.reread(&reread) => {}
-                // A stop does not wait for what is not used any more: a large list, a name server that is away.
-                () = signals.stops.next() => break,
-            },
-            () = signals.stops.next() => break,
-            () = &mut resolving => {}
-            () = workers.first_ended() => {
-                tracing::error!("a worker ended by itself; stopping");
-                stop.advance(Phase::Draining);
-                break;
+    Ok(Starting { runtime, signals, inherited, program })
+}
+
+impl Starting {
+    /// Runs until the program is told to stop, or another process has taken over. `announce` is called once everything
+    /// accepts.
+    ///
+    /// # Errors
+    /// Everything that keeps it from starting. Once it has started, nothing does but the end.
+    pub fn run(self, config: Config, reread: Reread, announce: impl FnOnce(&Bound)) -> Result<Ending, StartError> {
+        let Self { runtime, signals, inherited, program } = self;
+        let logging = logging::init(&config.logging).map_err(|error| failed(error.to_string()))?;
+        panics::install();
+        let ending = runtime.block_on(async {
+            let running = Running::start(config, logging, inherited, program).await?;
+            announce(&running.bound);
+            Ok(running.control(signals, reread).await)
+        });
+        // A name server that does not answer must not hold up the end.
+        runtime.shutdown_background();
+        log_queue::flush();
+        ending
+    }
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+struct Running {
+    parts: Parts,
+    workers: Workers,
+    handover: Handover,
+    stop: Arc<StopSignal>,
+    /// The admin endpoint answers during a drain, and not beside that of a process that has taken over.
+    admin_stop: StopSignal,
+    bound: Bound,
+}
+
+impl Running {
+    async fn start(
+        config: Config,
+        logging: LoggingHandle,
+        mut inherited: Inherited,
+        program: Program,
+    ) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            tracing::warn!("{}", warning.log_line());
+        }
+        let addresses = Addresses::bind(&config, &mut inherited)?;
+        let copies = addresses.copies().map_err(|error| failed(format!("sockets cannot be copied: {error}")))?;
+        let stop = Arc::new(StopSignal::default());
+        let parts = Parts::build(config, Arc::clone(&stop), logging, addresses.workers()).await?;
+        let bound = addresses.bound();
+        let mut workers = Workers::start(&parts, addresses.listeners, &stop)?;
+        workers.all_accept().await?;
+        let admin_stop = StopSignal::default();
+        serve_admin(addresses.admin, addresses.metrics, &parts, &admin_stop);
+        tell(&bound);
+        parts.admin.set_listening(true);
+        tracing::info!(generation = parts.shared.blocklist.generation(), version = env!("CARGO_PKG_VERSION"), "ready");
+        if inherited.is_upgrade() {
+            handover::count(&parts.shared.metrics, UpgradeResult::Succeeded);
+            inherited.tell_ready();
+        } else {
+            supervisor::ready();
+        }
+        inherited.close_the_rest();
+        let handover = Handover::new(program, copies, Arc::clone(&parts.shared.metrics));
+        Ok(Self { parts, workers, handover, stop, admin_stop, bound })
+    }
+
+    /// Does what it is told until it is told to stop or has handed over, and then that.
+    async fn control(mut self, mut signals: Signals, reread: Reread) -> Ending {
+        let mut leave = self.serve(&mut signals, &reread).await;
+        if let Some(pid) = self.handover.overtake().await {
+            leave = Leave::TakenOver(pid);
+        }
+        let Self { parts, workers, handover, stop, admin_stop, .. } = self;
+        // What is left is the workers' own sockets: they close when their queues are empty.
+        drop(handover);
+        let (drain, metrics) = (parts.drain(), Arc::clone(&parts.shared.metrics));
+        stop::stop(leave, Stopping { stop, admin_stop, workers, drain, metrics }, &mut signals).await
+    }
+
+    async fn serve(&mut self, signals: &mut Signals, reread: &Reread) -> Leave {
+        let upstreams = {
+            let shared = Arc::clone(&self.parts.shared);
+            move || shared.settings.load().value.upstreams.clone()
+        };
+        let mut resolving = std::pin::pin!(resolve::keep_resolved(upstreams));
+        loop {
+            tokio::select! {
+                Some(()) = signals.hangup.recv() => {
+                    supervisor::reloading();
+                    tokio::select! {
+                        () = self.parts.reread(reread) => supervisor::ready(),
+                        // A stop does not wait for what is not used any more: a large list, a name server that is away.
+                        () = signals.stops.next() => return Leave::Stopped,
+                    }
+                }
+                Some(()) = signals.upgrade.recv() => self.handover.begin(self.parts.config.upgrade_timeout),
+                pid = self.handover.completed() => return Leave::TakenOver(pid),
+                () = signals.stops.next() => return Leave::Stopped,
+                () = &mut resolving => {}
+                () = self.workers.first_ended() => {
+                    tracing::error!("a worker ended by itself; stopping");
+                    self.stop.advance(Phase::Draining);
+                    return Leave::Stopped;
+                }
             }
         }
     }
-    Ok(stop::stop(&stop, &mut signals.stops, workers, parts.drain()).await)
 }
 
 /// Starts the admin endpoint and the metrics on the sockets that they have.
@@ -168,22 +218,21 @@ fn serve_admin(
     admin_socket: std::net::TcpListener,
     metrics_socket: Option<std::net::TcpListener>,
     parts: &Parts,
-    stop: &Arc<StopSignal>,
-) -> Result<(), StartError> {
+    stop: &StopSignal,
+) {
     let (admin, phases) = (Arc::clone(&parts.admin), stop.subscribe());
     drain::spawn_control(async move {
         if let Err(error) = admin::serve(admin_socket, admin, phases).await {
             tracing::error!(%error, "the admin endpoint has ended");
         }
     });
-    let Some(socket) = metrics_socket else { return Ok(()) };
+    let Some(socket) = metrics_socket else { return };
     let (admin, phases) = (Arc::clone(&parts.admin), stop.subscribe());
     drain::spawn_control(async move {
         if let Err(error) = admin::serve_metrics(socket, admin, phases).await {
             tracing::error!(%error, "the metrics endpoint has ended");
         }
     });
-    Ok(())
 }
 
 fn tell(bound: &Bound) {

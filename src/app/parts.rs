@@ -185,7 +185,7 @@ fn start_tls(config: &Config) -> Result<StartedTls, Vec<Finding>> {
         return Ok((None, config.proxy.listeners.iter().map(|_| None).collect()));
     }
     let started = CertificateReloader::start(settings)?;
-    drain::spawn_control(started.reloader.run());
+    started.reloader.run_on_a_thread()?;
     let mut served = started.listeners.into_iter();
     let by_listener = config.proxy.listeners.iter().map(|listener| {
         let sni_mismatch = Live::new(listener.tls.as_ref()?.sni_mismatch);

@@ -2,6 +2,8 @@
 //!
 //! Inside: what a new configuration changes while the program runs, and what needs a restart. Kept out: reading it.
 
+use jiff::Timestamp;
+
 use crate::config::Config;
 use crate::finding::Finding;
 use crate::notice::Notices;
@@ -19,14 +21,15 @@ impl Parts {
             Ok(config) => self.apply(config).await,
             Err(findings) => Err(findings),
         };
-        match outcome {
+        match &outcome {
             Ok(()) => tracing::info!(generation = self.shared.blocklist.generation(), "everything was read again"),
             Err(findings) => {
-                for finding in &findings {
+                for finding in findings {
                     tracing::error!("the configuration stays as it was: {}", finding.log_line());
                 }
             }
         }
+        self.admin.set_config_reload(Timestamp::now(), outcome);
     }
 
     async fn apply(&mut self, config: Config) -> Result<(), Vec<Finding>> {
@@ -83,15 +86,19 @@ impl Parts {
             config.proxy.listeners.iter().map(|l| (l.name.clone(), l.address, l.tls.is_some())).collect()
         };
         if address_of(&config) != address_of(now) {
-            tracing::warn!("the listeners changed; that needs a restart, until then they stay as they are");
+            tracing::warn!(
+                "the listeners changed; that needs a restart or an upgrade (USR2), until then they stay as they are"
+            );
             config.proxy.listeners.clone_from(&now.proxy.listeners);
         }
         if config.workers != now.workers {
-            tracing::warn!("`server.workers` changed; that needs a restart");
+            tracing::warn!("`server.workers` changed; that needs a restart or an upgrade (USR2)");
             config.workers = now.workers;
         }
         if config.admin != now.admin || config.metrics != now.metrics {
-            tracing::warn!("the address of the admin endpoint or of the metrics changed; that needs a restart");
+            tracing::warn!(
+                "the address of the admin endpoint or of the metrics changed; that needs a restart or an upgrade (USR2)"
+            );
             (config.admin, config.metrics) = (now.admin, now.metrics);
         }
         if config.state_directory != now.state_directory {

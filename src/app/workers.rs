@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::drain::StopSignal;
 use crate::proxy::connection::TlsSource;
@@ -21,27 +21,31 @@ use super::{StartError, failed};
 #[derive(Debug)]
 pub(super) struct Workers {
     threads: usize,
+    starting: Vec<oneshot::Receiver<()>>,
     ended: mpsc::UnboundedReceiver<usize>,
     counted: usize,
     cut: usize,
 }
 
 impl Workers {
-    /// Starts one thread for each socket that a listener has.
+    /// Starts the threads, as many as there are cells in the counters, and deals out the sockets of every listener.
     pub(super) fn start(
         parts: &Parts,
         listeners: Vec<(String, Sockets)>,
         stop: &Arc<StopSignal>,
     ) -> Result<Self, StartError> {
         let (sender, ended) = mpsc::unbounded_channel();
-        let mut threads = 0;
+        let (mut threads, mut starting) = (0, Vec::new());
         for (index, listeners) in by_worker(parts, listeners).into_iter().enumerate() {
+            let (accepts, told) = oneshot::channel();
+            starting.push(told);
             let worker = WorkerParts {
                 id: WorkerId(index),
                 shared: Arc::clone(&parts.shared),
                 listeners,
                 limits: Arc::clone(&parts.accept_limits),
                 stop: stop.subscribe(),
+                accepts,
             };
             let thread = worker::spawn(worker, Edge);
             let thread = thread.map_err(|error| failed(format!("worker {index} cannot be started: {error}")))?;
@@ -49,7 +53,15 @@ impl Workers {
                 .map_err(|error| failed(format!("worker {index} cannot be watched: {error}")))?;
             threads += 1;
         }
-        Ok(Self { threads, ended, counted: 0, cut: 0 })
+        Ok(Self { threads, starting, ended, counted: 0, cut: 0 })
+    }
+
+    /// Completes when each accepts on all of its sockets.
+    pub(super) async fn all_accept(&mut self) -> Result<(), StartError> {
+        for worker in self.starting.drain(..) {
+            worker.await.map_err(|_| failed("a worker cannot accept; the log says why"))?;
+        }
+        Ok(())
     }
 
     /// Completes when one has ended, which none does by itself.
@@ -82,13 +94,12 @@ impl Workers {
 
 /// Each worker's sockets, in the order of the configuration.
 fn by_worker(parts: &Parts, listeners: Vec<(String, Sockets)>) -> Vec<Vec<Listener>> {
-    let mut workers: Vec<Vec<Listener>> = Vec::new();
+    let mut workers: Vec<Vec<Listener>> = (0..parts.shared.metrics.workers()).map(|_| Vec::new()).collect();
     for (index, (_, sockets)) in listeners.into_iter().enumerate() {
         let tls = parts.listener_tls.get(index).cloned().flatten();
-        for (worker, socket) in sockets.sockets.into_iter().enumerate() {
-            if workers.len() <= worker {
-                workers.push(Vec::new());
-            }
+        // There may be more sockets than workers, where a process with more of them handed over.
+        let all = (0..workers.len()).cycle();
+        for (worker, socket) in all.zip(sockets.sockets) {
             let tls = tls.clone().map(|tls| tls as Arc<dyn TlsSource>);
             workers[worker].push(Listener { index, socket, tls });
         }

@@ -76,10 +76,8 @@ pub(super) struct Candidate<'a> {
     pub(super) file: &'a Path,
     pub(super) bytes: &'a [u8],
     pub(super) parsed: ParsedSource,
-    /// How many names the source has in force.
+    /// How many names the source has in force; 0 where it may lose any number of them.
     pub(super) names_before: usize,
-    /// Whether it may shrink this time.
-    pub(super) allow_shrink: bool,
 }
 
 /// Lets a source through, without the lines that a feed must not have; or says why not.
@@ -156,7 +154,7 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
 }
 
 fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
-    let Candidate { file, bytes, mut parsed, source, names_before, allow_shrink, .. } = candidate;
+    let Candidate { file, bytes, mut parsed, source, names_before, .. } = candidate;
     let refuse = |message: String| vec![Finding::error(Place::file(file), message)];
     let mut dropped = lines_dropped_by_format(&mut parsed);
     let mut warnings = std::mem::take(&mut parsed.findings);
@@ -177,7 +175,7 @@ fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<
     if patterns.len() == 0 {
         return Err(refuse("the list has no name in it; its last good content stays in force".to_owned()));
     }
-    if names_before >= SHRINK_FROM && !allow_shrink {
+    if names_before >= SHRINK_FROM {
         let lost = names_before.saturating_sub(patterns.len());
         if lost * 100 > names_before * usize::from(config.max_shrink_percent) {
             return Err(refuse(format!(

@@ -22,6 +22,8 @@ pub struct ParsedSource {
     pub decisions: Vec<Arc<Decision>>,
     /// Where each decision stands; empty for a feed, whose decision stands in the configuration.
     pub decision_places: Vec<Place>,
+    /// The id of each record, decision or exception, with where the record begins: of those that are wrong elsewhere too.
+    pub record_places: Vec<(String, Place)>,
     /// The `[[exception]]` records.
     pub exceptions: Vec<Arc<Exception>>,
     /// What is wrong or odd. An error refuses the source. Lines of a feed that are not names are warnings, of which the
@@ -52,10 +54,9 @@ impl ParsedSource {
         self.findings.iter().any(Finding::is_error)
     }
 
-    /// Where the record of a decision begins; none for a feed, whose decision is in the configuration.
-    pub fn place_of_decision(&self, id: &str) -> Option<Place> {
-        let index = self.decisions.iter().position(|decision| decision.id == id)?;
-        self.decision_places.get(index).cloned()
+    /// Where the record of that id begins; none for a feed, whose decision is in the configuration.
+    pub fn place_of_record(&self, id: &str) -> Option<&Place> {
+        self.record_places.iter().find(|(found, _)| found == id).map(|(_, place)| place)
     }
 
     /// The count that the file states and the one that was found, where they differ. Publishers count lines or distinct

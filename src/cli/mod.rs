@@ -31,8 +31,10 @@ pub(crate) struct Arguments {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Exit status: 0 done; 1 failed at run time; 2 wrong usage; 3 stopped before all requests \
-were finished; 78 bad configuration, list or certificate.";
+const AFTER_HELP: &str = "Signals of a running `serve`: HUP reads everything again; USR2 starts the program file anew and \
+hands the listening sockets over to it; TERM and INT finish what was begun and end, a second one ends at once.\n\n\
+Exit status: 0 done; 1 failed at run time; 2 wrong usage; 3 stopped before all requests were finished; 78 bad \
+configuration, list or certificate.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

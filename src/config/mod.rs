@@ -46,6 +46,8 @@ pub struct Config {
     pub workers: usize,
     /// Where the last good bytes of every source and certificate are kept.
     pub state_directory: Option<PathBuf>,
+    /// How long the new process of an upgrade may take to become ready.
+    pub upgrade_timeout: Duration,
     /// The proxying path, with listeners, routes, upstreams and limits.
     pub proxy: proxy::Config,
     /// What every notice says; always there where there is a blocklist source.
@@ -121,6 +123,7 @@ fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Config {
     Config {
         workers: raw.server.workers.as_ref().and_then(|found| usize::try_from(found.value).ok()).unwrap_or(0),
         state_directory: state_directory.clone(),
+        upgrade_timeout: raw.server.upgrade_timeout.as_ref().map_or(Duration::from_secs(60), |found| found.value),
         proxy: proxy::Config {
             server_name: server_name.clone(),
             trusted_proxies: trusted_proxies(check, &raw.server),

@@ -41,6 +41,7 @@ pub(super) struct Server<'d> {
     pub(super) workers: Option<Located<u64>>,
     pub(super) drain_delay: Option<Located<Duration>>,
     pub(super) drain_timeout: Option<Located<Duration>>,
+    pub(super) upgrade_timeout: Option<Located<Duration>>,
     pub(super) trusted_proxies: Option<Texts<'d>>,
     pub(super) state_directory: Option<Text<'d>>,
 }
@@ -154,6 +155,7 @@ fn server(table: Reader<'_>) -> Server<'_> {
         workers: table.integer("workers"),
         drain_delay: None,
         drain_timeout: None,
+        upgrade_timeout: table.duration("upgrade_timeout"),
         trusted_proxies: table.strings("trusted_proxies"),
         state_directory: table.text("state_directory"),
     };

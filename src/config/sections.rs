@@ -75,6 +75,12 @@ const SERVER: Section = Section {
         key("workers", Kind::Integer(0, 1_024), "0", "Threads that serve requests; 0: one per core. Needs a restart."),
         table("drain", "How a stop goes."),
         key(
+            "upgrade_timeout",
+            Kind::Duration(SECOND, HOUR),
+            "\"1m\"",
+            "What the new process of an upgrade (USR2) gets to become ready; after that it is killed, and this one serves on.",
+        ),
+        key(
             "trusted_proxies",
             Kind::Strings,
             "[]",

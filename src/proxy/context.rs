@@ -96,6 +96,8 @@ pub struct Client {
     /// Whether the connection closes after the requests that it has begun: its age or its number of requests is
     /// reached, or the worker drains. The service then answers HTTP/1 with `Connection: close`.
     pub closing: Cell<bool>,
+    /// HTTP/2: streams that were reset because the client broke the rules, and whose end is not accounted for yet.
+    pub broken_streams: Rc<Cell<u64>>,
 }
 
 /// What a client's TLS handshake said.
@@ -110,6 +112,14 @@ pub struct ClientTls {
 }
 
 impl Client {
+    /// Whether a stream that just ended did so because its client broke the rules. Which stream that was does not matter:
+    /// each is accounted for once.
+    pub fn take_broken_stream(&self) -> bool {
+        let broken = self.broken_streams.get();
+        self.broken_streams.set(broken.saturating_sub(1));
+        broken > 0
+    }
+
     /// The scheme that its requests have.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }

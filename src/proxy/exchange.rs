@@ -86,6 +86,9 @@ impl Exchange {
     pub fn reject_midway(&self, rejection: Rejection) {
         self.count_rejection(rejection);
         self.ending.set(Ending::Settled(Outcome::Rejected));
+        if rejection == Rejection::Protocol {
+            self.client.take_broken_stream();
+        }
     }
 }
 
@@ -93,6 +96,14 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let outcome = match self.ending.get() {
             Ending::Settled(outcome) => outcome,
+            // `h2` resets a stream that breaks the rules, which looks here as if the client had left. What was refused
+            // before that has been counted.
+            Ending::Open | Ending::Expected(_) if self.client.take_broken_stream() => {
+                if !matches!(self.ending.get(), Ending::Expected(Outcome::Rejected)) {
+                    self.count_rejection(Rejection::Protocol);
+                }
+                Outcome::Rejected
+            }
             Ending::Open | Ending::Expected(_) => Outcome::Aborted,
         };
         let worker = &self.client.worker;

@@ -58,7 +58,7 @@ impl ListenError {
     }
 }
 
-/// The sockets of one listener, one a worker.
+/// The sockets of one listener, one a worker at least.
 #[derive(Debug)]
 pub struct Sockets {
     /// Where they listen; the port is the one that the system chose where 0 was asked for.
@@ -81,6 +81,24 @@ pub fn open(address: SocketAddr, workers: usize) -> Result<Sockets, ListenError>
     let mut sockets = vec![first];
     for _ in 1..workers {
         sockets.push(listening(address).map_err(wrap)?);
+    }
+    Ok(Sockets { address, sockets })
+}
+
+/// The sockets of a listener that are open already, for so many workers at least. Every one is accepted on, since each has
+/// a queue of its own; workers beyond their number accept from queues that others accept from too. None is opened beside
+/// them: it would get its share of the connections at once, and lose them if the start fails after all.
+///
+/// # Errors
+/// The system says no; `asked` is the address to name then.
+pub fn adopt(asked: SocketAddr, mut sockets: Vec<StdListener>, workers: usize) -> Result<Sockets, ListenError> {
+    let wrap = |error| ListenError::new(asked, error);
+    let address = sockets.first().map_or(Ok(asked), StdListener::local_addr).map_err(wrap)?;
+    for socket in &sockets {
+        socket.set_nonblocking(true).map_err(wrap)?;
+    }
+    for index in 0..workers.saturating_sub(sockets.len()) {
+        sockets.push(sockets[index].try_clone().map_err(wrap)?);
     }
     Ok(Sockets { address, sockets })
 }
@@ -148,12 +166,7 @@ pub(super) struct Acceptor<V> {
 
 impl<V: Service> Acceptor<V> {
     /// Runs to the end; the socket is closed then.
-    pub(super) async fn run(mut self, socket: StdListener) {
-        // Only a runtime without IO, or a socket that is none, can fail here.
-        let Ok(socket) = TcpListener::from_std(socket) else {
-            self.count_error();
-            return;
-        };
+    pub(super) async fn run(mut self, socket: TcpListener) {
         while self.accept_one(&socket).await {}
         if let Ok(socket) = socket.into_std() {
             self.empty_queue(&socket).await;
@@ -264,6 +277,15 @@ mod tests {
         assert!(error.starts_with(&opened.address.to_string()) && error.contains("in use"), "{error}");
         drop(opened.sockets);
         assert!(open(opened.address, 2).is_ok());
+    }
+
+    #[test]
+    fn adopted_sockets_are_all_kept_and_shared_where_there_are_more_workers() {
+        for (there, workers, expected) in [(1, 3, 3), (2, 2, 2), (3, 1, 3), (2, 5, 5)] {
+            let opened = open(local(0), there).expect("opened");
+            let adopted = adopt(local(0), opened.sockets, workers).expect("adopted");
+            assert_eq!((adopted.address, adopted.sockets.len()), (opened.address, expected), "{there} for {workers}");
+        }
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub struct Upload {
     metrics: Arc<Metrics>,
     worker: WorkerId,
     left: Cell<Option<u64>>,
+    /// Fields, and bytes of them, that the trailer section may have. The gate has seen to those of HTTP/1 already; `h2`
+    /// leaves out what is beyond twice the list, as a recipient may (RFC 9110 section 6.5.1), and passes the rest on.
+    trailer_fields: usize,
+    trailer_bytes: usize,
     /// HTTP/2: a body that just stops is told from one that ends.
     must_end_stream: bool,
     /// Since when the client is waited for; none where it is not.
@@ -92,6 +96,8 @@ impl RequestBody {
             metrics: Arc::clone(context.metrics),
             worker: context.worker,
             left: Cell::new(left),
+            trailer_fields: limits.request_headers,
+            trailer_bytes: limits.http2_header_list_bytes as usize,
             must_end_stream: is_http2,
             waiting_since: Cell::new(None),
             client_idle: context.sweep.alarm(),
@@ -152,6 +158,11 @@ impl Upload {
         Ok(())
     }
 
+    fn is_too_much(&self, trailers: &HeaderMap) -> bool {
+        let bytes: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        trailers.len() > self.trailer_fields || bytes > self.trailer_bytes
+    }
+
     fn fail(&self, fault: Fault) -> BodyFault {
         self.fault.set(Some(fault));
         BodyFault(fault)
@@ -206,13 +217,31 @@ fn accept(frame: Frame<Bytes>, upload: &Upload) -> Result<Option<Frame<Bytes>>, 
             upload.take(data.len())?;
             Ok(Some(Frame::data(data)))
         }
-        Err(frame) => Ok(passable_trailers(frame)),
+        Err(frame) => {
+            if frame.trailers_ref().is_some_and(|trailers| upload.is_too_much(trailers)) {
+                return Err(Rejection::HeadTooLarge.into());
+            }
+            Ok(passable_trailers(frame))
+        }
     }
 }
 
 /// Whose fault a broken request body is: the message itself may be malformed, else the client has left.
 fn client_fault(error: &hyper::Error) -> Fault {
-    if is_malformed(error) || is_broken_framing(error) { Rejection::MalformedFraming.into() } else { Fault::Aborted }
+    if is_malformed(error) || is_broken_framing(error) {
+        Rejection::MalformedFraming.into()
+    } else if is_ended_by_us(error) {
+        Rejection::Protocol.into()
+    } else {
+        Fault::Aborted
+    }
+}
+
+/// Whether `h2` ended the stream, or its connection, because the client broke the rules: by DATA that are more or fewer than
+/// the length, say (RFC 9113 section 8.1.1).
+fn is_ended_by_us(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(h2::Error::is_library)
 }
 
 /// Whether a body broke off because its framing is wrong: hyper's decoder says so by these kinds.

@@ -199,6 +199,11 @@ impl Asked {
 fn own_error(fault: Fault, asked: &Asked, settings: &Settings, exchange: &Exchange) -> Option<Reply> {
     let row = fault.row()?;
     let outcome = match fault {
+        // The stream is reset already: nothing can be said on it.
+        Fault::Rejected(Rejection::Protocol) => {
+            exchange.reject_midway(Rejection::Protocol);
+            return None;
+        }
         Fault::Rejected(rejection) => {
             exchange.count_rejection(rejection);
             Outcome::Rejected

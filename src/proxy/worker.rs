@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::drain::{LocalTasks, Phase};
 use crate::notice::memo::Memo;
@@ -40,6 +41,8 @@ pub struct WorkerParts {
     pub limits: Arc<AcceptLimits>,
     /// How far the stop has come.
     pub stop: watch::Receiver<Phase>,
+    /// Told when it accepts on all of them; dropped where that cannot be.
+    pub accepts: oneshot::Sender<()>,
 }
 
 /// Starts a worker on a thread of its own; what the thread returns is that of [`run`].
@@ -53,14 +56,14 @@ pub fn spawn<V: Service + Send>(parts: WorkerParts, service: V) -> io::Result<Jo
 /// Runs a worker until it has drained or is cut: how many connections were cut while something was in progress on them.
 ///
 /// # Errors
-/// The event loop cannot be made.
+/// The event loop cannot be made, or gives no access to a socket.
 pub fn run<V: Service>(parts: WorkerParts, service: V) -> io::Result<usize> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    Ok(runtime.block_on(work(parts, service)))
+    runtime.block_on(work(parts, service))
 }
 
-async fn work<V: Service>(parts: WorkerParts, service: V) -> usize {
-    let WorkerParts { id, shared, listeners, limits, mut stop } = parts;
+async fn work<V: Service>(parts: WorkerParts, service: V) -> io::Result<usize> {
+    let WorkerParts { id, shared, listeners, limits, mut stop, accepts } = parts;
     let (sweep, tasks) = (Sweep::default(), LocalTasks::default());
     let worker = Rc::new(Worker {
         id,
@@ -85,8 +88,10 @@ async fn work<V: Service>(parts: WorkerParts, service: V) -> usize {
             index: listener.index,
             tls: listener.tls,
         };
-        accepting.spawn(acceptor.run(listener.socket));
+        accepting.spawn(acceptor.run(TcpListener::from_std(listener.socket)?));
     }
+    // Nobody may wait for it.
+    let _ = accepts.send(());
     follow(&worker, &mut stop, async {
         accepting.idle().await;
         open.closed().await;
@@ -98,7 +103,7 @@ async fn work<V: Service>(parts: WorkerParts, service: V) -> usize {
         // that does not let go.
         let _ = tokio::time::timeout(CUT, open.closed()).await;
     }
-    connections.cut() + open.count()
+    Ok(connections.cut() + open.count())
 }
 
 /// Hands each phase of the stop to the worker's tasks, until it drains and nothing is left, or the rest is cut.
@@ -215,6 +220,7 @@ mod tests {
                 listeners: listeners.collect(),
                 limits: Arc::new(AcceptLimits::new(&limits, 1_024)),
                 stop: stop.subscribe(),
+                accepts: oneshot::channel().0,
             };
             let (sender, begun) = mpsc::channel();
             let thread = spawn(parts, Telling { begun: sender }).expect("a thread");

@@ -10,7 +10,7 @@ use prometheus::proto;
 
 use super::counter::{Counter, DURATION_BOUNDS, Gauge, HistogramSum};
 use super::metrics::{ConnectResult, ListenerMetrics, Metrics, UpstreamMetrics};
-use super::outcome::{CodeClass, Failure, Outcome, Rejection};
+use super::outcome::{CodeClass, Failure, Outcome, Rejection, UpgradeResult};
 use super::panics;
 
 /// The content type of [`render`]'s text.
@@ -133,7 +133,16 @@ pub fn request_path(metrics: &Metrics) -> Vec<Family> {
     families.extend(connections(metrics));
     families.extend(bodies(metrics));
     families.extend(upstreams(&metrics.upstreams()));
+    families.push(upgrades(metrics));
     families
+}
+
+fn upgrades(metrics: &Metrics) -> Family {
+    let mut upgrades = Family::counter("sluis_upgrades_total", "Upgrades of the running program, by how they ended.");
+    for (result, counter) in UpgradeResult::ALL.iter().zip(&metrics.upgrades) {
+        upgrades.add(&[("result", result.label())], counter.sum() as f64);
+    }
+    upgrades
 }
 
 fn requests(metrics: &Metrics) -> Vec<Family> {
@@ -353,6 +362,7 @@ mod tests {
             "sluis_upstream_up{upstream=\"origin\",server=\"127.0.0.1:3000\"} 1",
             "sluis_request_duration_seconds_count{outcome=\"failed\"} 0",
             "sluis_tunnels_cut_total 0",
+            "sluis_upgrades_total{result=\"failed\"} 0",
             "sluis_build_info{version=\"0.1.0\",revision=\"unknown\"} 1",
         ] {
             assert!(has_line(&text, line), "{line} is missing in\n{text}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::counter::{Counter, Gauge, Histogram, WorkerId};
-use super::outcome::{CodeClass, Failure, Outcome, Rejection};
+use super::outcome::{CodeClass, Failure, Outcome, Rejection, UpgradeResult};
 
 /// The counters of the request path; one a process.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub tunnels_cut: Counter,
     /// `sluis_accept_errors_total`.
     pub accept_errors: Counter,
+    /// `sluis_upgrades_total`, by [`UpgradeResult::index`]; one cell, the control thread's.
+    pub upgrades: Box<[Counter]>,
 }
 
 /// The counters of one listener.
@@ -130,6 +132,7 @@ impl Metrics {
             response_body_bytes: Counter::new(workers),
             tunnels_cut: Counter::new(workers),
             accept_errors: Counter::new(workers),
+            upgrades: counters(1, UpgradeResult::ALL.len()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! How requests end, and why: the closed sets of label values, so that no client can add one.
+//! How requests and upgrades end, and why: the closed sets of label values, so that no client can add one.
 //!
 //! Inside: outcomes, code classes, reasons. Kept out: which status and text a reason has (`proxy::error`).
 
@@ -73,6 +73,20 @@ impl CodeClass {
             500..=599 => Self::ServerError,
             _ => Self::None,
         }
+    }
+}
+
+labels! {
+    /// How an upgrade of the running program ended.
+    UpgradeResult {
+        /// This process has taken over from another.
+        Succeeded => "succeeded",
+        /// The new process could not be started, or ended before it was ready.
+        Failed => "failed",
+        /// The new process was not ready in time and was killed.
+        TimedOut => "timeout",
+        /// There was an upgrade under way already, or a stop.
+        Ignored => "ignored",
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) fn server_config(
     let mut made = builder.with_cert_resolver(Arc::new(resolver));
     made.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     made.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(failed)?;
+    // The strongest that both sides have, in the provider's order, and not what the client says that it likes best.
+    made.ignore_client_order = true;
     // One is enough: clients that open several connections at once are rare, and each costs a record.
     made.send_tls13_tickets = 1;
     Ok(made)

@@ -1,6 +1,6 @@
 //! Reload of certificates: what is on disk comes into force as whole pairs, or not at all.
 //!
-//! Inside: the task that follows the files of every listener, and the handles to it. Kept out: what is wrong with a
+//! Inside: the thread that follows the files of every listener, and the handles to it. Kept out: what is wrong with a
 //! pair (`certificate.rs`), which one a client gets (`resolver.rs`), one listener's pairs (`listener.rs`).
 
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ enum Command {
 /// What starting gives: the task to run, the handle to it, and the TLS of each listener in the order of the settings.
 #[derive(Debug)]
 pub struct Started {
-    /// To be run on the control thread.
+    /// To be run, on a thread of its own.
     pub reloader: CertificateReloader,
     /// For the admin endpoint and the signals.
     pub handle: TlsHandle,
@@ -97,8 +97,20 @@ impl CertificateReloader {
         Ok(Started { reloader, handle, listeners: served })
     }
 
+    /// Follows the files on a thread of its own, until the last handle is gone: a mount that does not answer holds up
+    /// nothing but certificates.
+    pub fn run_on_a_thread(self) -> Result<(), Vec<Finding>> {
+        let no_thread = |error: std::io::Error| {
+            vec![Finding::without_place(format!("the thread that follows certificates cannot be started: {error}"))]
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
+        let run = move || runtime.block_on(self.run());
+        std::thread::Builder::new().name("sluis-tls".to_owned()).spawn(run).map_err(no_thread)?;
+        Ok(())
+    }
+
     /// Follows the files until the last handle is gone.
-    pub async fn run(mut self) {
+    async fn run(mut self) {
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {

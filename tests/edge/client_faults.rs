@@ -74,7 +74,7 @@ fn leaves_nothing(edge: &Edge, what: &str, times: usize, act: impl Fn(&Edge, usi
 }
 
 #[test]
-fn client_that_leaves_at_any_moment_of_http1_leaves_nothing() {
+fn p8_client_that_leaves_at_any_moment_of_http1_leaves_nothing() {
     let origin = origin();
     let edge = Setup::new(origin.address()).without_tls().start();
     let sent: [(&str, &[u8]); 6] = [
@@ -99,7 +99,7 @@ fn client_that_leaves_at_any_moment_of_http1_leaves_nothing() {
 }
 
 #[test]
-fn client_that_leaves_in_the_midst_of_a_response_leaves_nothing() {
+fn p8_client_that_leaves_in_the_midst_of_a_response_leaves_nothing() {
     let origin = origin();
     let edge = Setup::new(origin.address()).without_tls().start();
     leaves_nothing(&edge, "in the response", TIMES / 4, |edge, number| {
@@ -113,7 +113,7 @@ fn client_that_leaves_in_the_midst_of_a_response_leaves_nothing() {
 }
 
 #[test]
-fn client_that_leaves_a_tls_connection_leaves_nothing() {
+fn p8_client_that_leaves_a_tls_connection_leaves_nothing() {
     let origin = origin();
     let edge = Setup::new(origin.address()).start();
     leaves_nothing(&edge, "in the handshake", TIMES / 2, |edge, number| {
@@ -134,7 +134,7 @@ fn client_that_leaves_a_tls_connection_leaves_nothing() {
 }
 
 #[test]
-fn streams_of_http2_that_are_reset_leave_nothing() {
+fn p8_streams_of_http2_that_are_reset_leave_nothing() {
     let origin = origin();
     let edge = Setup::new(origin.address()).start();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -169,7 +169,7 @@ fn streams_of_http2_that_are_reset_leave_nothing() {
 }
 
 #[test]
-fn tunnels_whose_client_leaves_leave_nothing() {
+fn p8_tunnels_whose_client_leaves_leave_nothing() {
     let origin = Origin::answering(|request| match request.header("upgrade") {
         Some(_) => Reply::raw("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
             .then(Step::Echo),
@@ -194,7 +194,7 @@ fn tunnels_whose_client_leaves_leave_nothing() {
 }
 
 #[test]
-fn crowd_that_leaves_at_once_leaves_nothing() {
+fn p8_crowd_that_leaves_at_once_leaves_nothing() {
     let origin = origin();
     let edge = Setup::new(origin.address()).without_tls().start();
     leaves_nothing(&edge, "a crowd", 4, |edge, _| {

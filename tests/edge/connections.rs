@@ -3,14 +3,16 @@
 //!
 //! Inside: orders of bytes on one connection. Kept out: single requests (bypass.rs, smuggling.rs).
 
+use std::io::Write;
 use std::net::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 use crate::support::client::{tcp, tls_config};
+use crate::support::frames::{Answer, DATA, END_STREAM, Frames, fields};
 use crate::support::http2::Http2;
 use crate::support::origin::{Reply, Step};
 use crate::support::{Connection, Origin, Setup};
@@ -102,13 +104,17 @@ fn pipelined_requests_are_judged_each_by_itself_and_answered_in_order_however_th
                     GET http://open.example/5 HTTP/1.1\r\nHost: OPEN.example\r\nConnection: close\r\n\r\n\
                     GET /6 HTTP/1.1\r\nHost: open.example\r\n\r\n";
     let last = requests.len() - 1;
-    let cuts = (1..last).map(|at| vec![at]).chain([vec![], (1..last).collect()]);
-    for cut in cuts {
+    let cuts = || (1..last).map(|at| vec![at]).chain([vec![], (1..last).collect()]);
+    for (at, cut) in cuts().chain(cuts().step_by(40)).enumerate() {
         let before = origin.requests().len();
-        let mut connection = edge.http();
+        let is_first_round = at < last + 1;
+        let mut connection = if is_first_round { edge.http() } else { edge.https("open.example") };
+        let requests =
+            if is_first_round { requests.to_owned() } else { requests.replace("http://open", "https://open") };
         let mut begin = 0;
         for end in cut.iter().copied().chain([requests.len()]) {
             // After `Connection: close` nothing is read for certain any more.
+            let end = end.min(requests.len());
             let _ = connection.try_send(&requests[begin..end]);
             begin = end;
         }
@@ -158,6 +164,11 @@ fn bytes_behind_an_upgrade_are_a_request_until_the_origin_has_switched() {
             "what follows belongs to the tunnel"
         );
     }
+    // RFC 6455 section 4.2: a blocked host is blocked before anything is switched.
+    for mut connection in [edge.http(), edge.https("open.example")] {
+        connection.send(UPGRADE.replace("open.example", "blocked.example") + BLOCKED);
+        assert_eq!((connection.read_response().status, connection.read_response().status), (403, 403));
+    }
     for (section, head) in [
         ("9110 7.8", UPGRADE.replace("HTTP/1.1", "HTTP/1.0")),
         ("6455 4.1", UPGRADE.replace("GET", "POST")),
@@ -175,18 +186,19 @@ fn bytes_behind_an_upgrade_are_a_request_until_the_origin_has_switched() {
         ),
         ("9931 3", UPGRADE.replace("\r\n\r\n", &format!("\r\nContent-Length: {}\r\n\r\n{BLOCKED}", BLOCKED.len()))),
     ] {
-        let before = origin.requests().len();
-        let mut connection = edge.http();
-        let is_head = head.starts_with("HEAD");
-        let response = connection.send(&head).try_read_response(is_head).unwrap();
-        assert_eq!(response.status, 200, "RFC {section}: {head:?}");
-        let requests = &origin.requests()[before..];
-        assert_eq!(requests.len(), 1, "RFC {section}: {head:?}");
-        for gone in ["upgrade", "http2-settings", "connection"] {
-            assert_eq!(requests[0].all(gone), [""; 0], "RFC {section}: {head:?}");
-        }
-        if !head.contains("1.0") {
-            assert_eq!(connection.get("blocked.example", "/").status, 403, "RFC {section}: {head:?}");
+        for mut connection in [edge.http(), edge.https("open.example")] {
+            let before = origin.requests().len();
+            let is_head = head.starts_with("HEAD");
+            let response = connection.send(&head).try_read_response(is_head).unwrap();
+            assert_eq!(response.status, 200, "RFC {section}: {head:?}");
+            let requests = &origin.requests()[before..];
+            assert_eq!(requests.len(), 1, "RFC {section}: {head:?}");
+            for gone in ["upgrade", "http2-settings", "connection"] {
+                assert_eq!(requests[0].all(gone), [""; 0], "RFC {section}: {head:?}");
+            }
+            if !head.contains("1.0") {
+                assert_eq!(connection.get("blocked.example", "/").status, 403, "RFC {section}: {head:?}");
+            }
         }
     }
     assert!(origin.requests().iter().all(|request| request.target != "/hidden"));
@@ -217,4 +229,115 @@ fn client_that_ends_its_side_gets_its_answers() {
         edge.settled(cut);
     }
     assert_eq!(origin.requests().len(), 1);
+}
+
+/// What an origin has read, head by head, and on which connection.
+type Heads = Arc<Mutex<Vec<(usize, String)>>>;
+
+/// An origin that answers as soon as it has a head, and reads whatever comes next as another one.
+fn hasty_origin() -> (Origin, Heads) {
+    let heads = Heads::default();
+    let seen = Arc::clone(&heads);
+    let origin = Origin::raw(move |mut stream, connection| {
+        let mut client = Connection::over(Box::new(stream.try_clone().unwrap()));
+        while let Ok(head) = client.read_head() {
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            seen.lock().unwrap().push((connection, target.clone()));
+            let length = target.len();
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{target}");
+        }
+    });
+    (origin, heads)
+}
+
+#[test]
+fn upstream_connection_on_which_a_request_is_not_whole_is_not_used_again() {
+    const LENGTH: usize = BLOCKED.len();
+    let (origin, heads) = hasty_origin();
+    let edge = Setup::new(origin.address()).server("workers = 1").start();
+    for way in ["HTTP/1.1", "TLS", "HTTP/2"] {
+        heads.lock().unwrap().clear();
+        // The origin answers before the body has come; what it reads next there would be the body.
+        let ask = format!("POST /early HTTP/1.1\r\nHost: open.example\r\nContent-Length: {LENGTH}\r\n\r\n");
+        let mut connection = if way == "TLS" { edge.https("open.example") } else { edge.http() };
+        let mut frames = Frames::connect(edge.address("https"), Some("open.example"));
+        let mut stream = 0;
+        if way == "HTTP/2" {
+            let length = LENGTH.to_string();
+            let mut fields: Vec<(&[u8], &[u8])> = fields![
+                b":method" b"POST", b":scheme" b"https", b":authority" b"open.example", b":path" b"/early"
+            ]
+            .to_vec();
+            fields.push((b"content-length", length.as_bytes()));
+            stream = frames.open(&fields, 0);
+            assert_eq!(frames.end_of(stream), Answer::Status(200), "{way}");
+        } else {
+            assert_eq!(connection.send(ask).read_response().text(), "/early", "{way}");
+        }
+        let others: Vec<String> = (0..3).map(|at| edge.get("open.example", &format!("/{at}")).text()).collect();
+        assert_eq!(others, ["/0", "/1", "/2"], "{way}");
+        // Now the body, which looks like a request.
+        if way == "HTTP/2" {
+            frames.send(DATA, END_STREAM, stream, BLOCKED.as_bytes());
+        } else {
+            let _ = connection.try_send(BLOCKED);
+        }
+        assert_eq!(edge.get("open.example", "/after").text(), "/after", "{way}");
+        edge.settled(way);
+        let heads = heads.lock().unwrap().clone();
+        let early = heads.iter().find(|(_, target)| target == "/early").unwrap().0;
+        let shared: Vec<_> =
+            heads.iter().filter(|(at, target)| *at == early && !["/early", "/hidden"].contains(&&**target)).collect();
+        assert!(shared.is_empty(), "{way}: on the connection of half a request: {shared:?}");
+    }
+}
+
+#[test]
+fn host_that_is_the_address_of_something_else_is_only_a_name() {
+    let (origin, other) = (Origin::answering(|request| Reply::ok(&request.target)), Origin::hello());
+    let edge = Setup::new(origin.address()).more("[metrics]\naddress = \"127.0.0.1:0\"").start();
+    let addresses = ["admin", "metrics", "http"].map(|name| edge.address(name)).into_iter().chain([other.address()]);
+    for address in addresses.chain(["169.254.169.254:80", "[::1]:9180"].map(|text| text.parse().unwrap())) {
+        for target in ["/metrics", "/api/v1/status", "/livez"] {
+            let host = address.to_string();
+            for (mut connection, absolute) in
+                [(edge.http(), format!("http://{host}{target}")), (edge.https("open.example"), target.to_owned())]
+            {
+                let head = format!("GET {absolute} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+                let response = connection.send(&head).read_response();
+                // The certificate does not cover an address, so that TLS refuses it; nothing is ever asked there.
+                assert!([200, 421].contains(&response.status), "{head:?}: {}", response.status);
+                if response.status == 200 {
+                    assert_eq!(response.text(), target, "{head:?}: the configured origin answers");
+                }
+            }
+            let status = Http2::connect(edge.address("https"), None).get(&host, target);
+            assert_eq!((status.status, status.text().as_str()), (200, target), "{host}{target} by HTTP/2");
+        }
+    }
+    assert_eq!(other.connections(), 0, "a Host chose where to connect to");
+    let admin = edge.admin_get("/api/v1/status");
+    assert_eq!(admin.status, 200);
+}
+
+#[test]
+fn answer_is_kept_for_no_other_request_or_host() {
+    let origin = Origin::answering(|request| {
+        let host = request.header("host").unwrap_or_default().to_owned();
+        Reply::raw(format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=3600\r\nContent-Length: {}\r\n\r\n{host}",
+            host.len()
+        ))
+    });
+    let edge = Setup::new(origin.address()).start();
+    let mut client = Http2::connect(edge.address("https"), Some("open.example"));
+    for _ in 0..2 {
+        for host in ["open.example", "a.edge.example", "b.edge.example"] {
+            assert_eq!(edge.get(host, "/same").text(), host);
+            assert_eq!(client.get(host, "/same").text(), host);
+        }
+        assert_eq!(edge.get("blocked.example", "/same").status, 403);
+    }
+    assert_eq!(origin.requests().len(), 12, "each request is asked anew");
 }

@@ -23,7 +23,7 @@ fn slow_origin(milliseconds: u64) -> Origin {
 }
 
 #[test]
-fn term_finishes_what_was_begun_and_exits_0() {
+fn p6_term_finishes_what_was_begun_and_exits_0() {
     let origin = slow_origin(800);
     let mut edge = Setup::new(origin.address()).start();
     let mut idle = edge.http();
@@ -60,7 +60,7 @@ fn second_term_exits_3_at_once() {
 }
 
 #[test]
-fn drain_that_runs_out_of_time_exits_3() {
+fn p6_drain_that_runs_out_of_time_exits_3() {
     let origin = slow_origin(10_000);
     let mut edge = Setup::new(origin.address()).server("drain = { delay = \"0s\", timeout = \"300ms\" }").start();
     let mut connection = edge.http();
@@ -72,7 +72,7 @@ fn drain_that_runs_out_of_time_exits_3() {
 }
 
 #[test]
-fn during_the_delay_the_edge_is_unready_and_serves_on() {
+fn p6_during_the_delay_the_edge_is_unready_and_serves_on() {
     let origin = Origin::hello();
     let mut edge = Setup::new(origin.address()).server("drain = { delay = \"1s\", timeout = \"5s\" }").start();
     assert_eq!(edge.admin_get("/readyz").status, 200);
@@ -116,7 +116,7 @@ fn term_under_load_refuses_no_request_that_was_accepted() {
 }
 
 #[test]
-fn port_in_use_is_a_clear_error_and_exit_1() {
+fn p5_port_in_use_is_a_clear_error_and_exit_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let origin = Origin::hello();
@@ -137,7 +137,7 @@ fn port_in_use_is_a_clear_error_and_exit_1() {
 }
 
 #[test]
-fn two_edges_do_not_share_a_port_by_accident() {
+fn p5_two_edges_do_not_share_a_port_by_accident() {
     let origin = Origin::hello();
     let first = Setup::new(origin.address()).without_tls().start();
     let directory = TempDir::new().unwrap();
@@ -168,7 +168,7 @@ fn wrong_usage_exits_2_and_a_missing_configuration_78() {
 }
 
 #[test]
-fn start_without_a_valid_list_exits_78_and_names_the_line() {
+fn p5_start_without_a_valid_list_exits_78_and_names_the_line() {
     let origin = Origin::hello();
     let mut edge =
         Setup::new(origin.address()).records("[[decision]]\nid = \"x\"\nhost = [\"a.example\"]\n").start_unready();
@@ -177,7 +177,7 @@ fn start_without_a_valid_list_exits_78_and_names_the_line() {
 }
 
 #[test]
-fn start_with_a_broken_list_takes_the_stored_copy_and_says_so() {
+fn p5_start_with_a_broken_list_takes_the_stored_copy_and_says_so() {
     let origin = Origin::hello();
     let state = TempDir::new().unwrap();
     let line = format!("state_directory = \"{}\"", state.path().display());
@@ -193,7 +193,7 @@ fn start_with_a_broken_list_takes_the_stored_copy_and_says_so() {
 }
 
 #[test]
-fn hangup_with_a_wrong_configuration_changes_nothing() {
+fn p4_hangup_with_a_wrong_configuration_changes_nothing() {
     let origin = Origin::hello();
     let other = Origin::hello();
     let edge = Setup::new(origin.address()).without_tls().start();

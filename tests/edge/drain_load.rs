@@ -31,7 +31,7 @@ fn waiting_origin(milliseconds: u64) -> Origin {
 }
 
 #[test]
-fn term_under_keep_alive_load_finishes_every_request_that_was_begun() {
+fn p6_term_under_keep_alive_load_finishes_every_request_that_was_begun() {
     for round in 0..3 {
         let origin = waiting_origin(40);
         let mut edge = Setup::new(origin.address()).without_tls().start();
@@ -78,7 +78,7 @@ fn term_under_keep_alive_load_finishes_every_request_that_was_begun() {
 }
 
 #[test]
-fn upload_and_download_of_some_length_are_finished() {
+fn p6_upload_and_download_of_some_length_are_finished() {
     let origin = Origin::answering(|request| {
         if request.method == "POST" {
             return Reply::ok(&request.body.len().to_string());
@@ -123,7 +123,7 @@ fn head_that_was_begun_is_answered() {
 }
 
 #[test]
-fn streams_of_http2_are_finished_after_goaway_and_no_new_one_is_taken() {
+fn p6_streams_of_http2_are_finished_after_goaway_and_no_new_one_is_taken() {
     let origin = waiting_origin(700);
     let mut edge = Setup::new(origin.address()).start();
     let address = edge.address("https");
@@ -207,7 +207,7 @@ fn second_term_in_any_phase_exits_3_at_once() {
 }
 
 #[test]
-fn signals_in_any_order_do_no_harm() {
+fn p6_signals_in_any_order_do_no_harm() {
     let origin = waiting_origin(1);
     for signals in
         [&[Signal::HUP, Signal::TERM][..], &[Signal::HUP, Signal::HUP, Signal::INT], &[Signal::TERM, Signal::HUP]]

@@ -12,7 +12,7 @@ fn edge_before(origin: &Origin) -> Edge {
 }
 
 #[test]
-fn upstream_that_refuses_is_a_bad_gateway() {
+fn p8_upstream_that_refuses_is_a_bad_gateway() {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let edge = Setup::new(unused).without_tls().start();
     let response = edge.get("open.example", "/");
@@ -24,7 +24,7 @@ fn upstream_that_refuses_is_a_bad_gateway() {
 }
 
 #[test]
-fn upstream_that_does_not_answer_is_a_gateway_timeout() {
+fn p8_upstream_that_does_not_answer_is_a_gateway_timeout() {
     let origin = Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(5)), Step::Close]));
     let edge = Setup::new(origin.address()).without_tls().limit("upstream_response_timeout = \"300ms\"").start();
     let response = edge.get("open.example", "/");
@@ -33,7 +33,7 @@ fn upstream_that_does_not_answer_is_a_gateway_timeout() {
 }
 
 #[test]
-fn body_that_breaks_off_breaks_off_for_the_client_too() {
+fn p8_body_that_breaks_off_breaks_off_for_the_client_too() {
     let cases: [(&str, Step); 4] = [
         ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this", Step::Close),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this", Step::Reset),
@@ -52,7 +52,7 @@ fn body_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[test]
-fn body_that_stands_still_is_cut() {
+fn p8_body_that_stands_still_is_cut() {
     let origin = Origin::answering(|_| {
         Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this").then(Step::Wait(Duration::from_secs(10)))
     });
@@ -186,7 +186,7 @@ fn broken_chunks_of_a_request_never_look_whole_to_the_origin() {
 }
 
 #[test]
-fn client_that_leaves_cancels_what_it_had_asked_for() {
+fn p8_client_that_leaves_cancels_what_it_had_asked_for() {
     let origin = Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(3)), Step::Close]));
     let edge = edge_before(&origin);
     let mut connection = edge.http();
@@ -201,7 +201,7 @@ fn client_that_leaves_cancels_what_it_had_asked_for() {
 }
 
 #[test]
-fn program_that_was_stopped_and_continued_serves_on() {
+fn p1_program_that_was_stopped_and_continued_serves_on() {
     let origin = Origin::hello();
     let edge = edge_before(&origin);
     let mut connection = edge.http();
@@ -212,7 +212,7 @@ fn program_that_was_stopped_and_continued_serves_on() {
 }
 
 #[test]
-fn upstream_that_comes_back_is_used_again() {
+fn p8_upstream_that_comes_back_is_used_again() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let edge = Setup::new(address).without_tls().start();
     assert!(edge.get("open.example", "/").status >= 502);

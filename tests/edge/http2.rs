@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
 
+use crate::support::frames::{DATA, END_STREAM, Frames, GOAWAY, HEADERS, PING, fields};
 use crate::support::http2::Http2;
 use crate::support::origin::{Reply, Step};
 use crate::support::setup::record;
@@ -61,13 +62,46 @@ fn response_of_an_origin_that_breaks_off_is_a_reset_stream_and_not_an_end() {
 }
 
 #[test]
+fn goaway_names_the_last_stream_and_all_up_to_it_are_answered() {
+    let origin = Origin::answering(|request| Reply::ok(&request.target));
+    let edge = Setup::new(origin.address()).limit("requests_per_connection = 5").start();
+    let mut client = Frames::connect(edge.address("https"), Some("open.example"));
+    let request = fields![b":method" b"GET", b":scheme" b"https", b":authority" b"open.example", b":path" b"/"];
+    let mut opened: Vec<u32> = (0..20).map(|_| client.open(request, END_STREAM)).collect();
+    let (mut answered, mut last) = (Vec::new(), None);
+    // RFC 9113 section 6.8: first a GOAWAY that refuses nothing, then one that says what was taken.
+    while let Some((kind, flags, stream, payload)) = client.read() {
+        match kind {
+            PING if flags == 0 => client.send(PING, 1, 0, &payload),
+            GOAWAY => {
+                assert_eq!(&payload[4..8], [0; 4], "NO_ERROR");
+                let says = u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
+                assert!(last.is_none_or(|before| says <= before), "{says} after {last:?}");
+                last = Some(says);
+                // Too late for this one, or not: it must not be left in between.
+                opened.push(client.open(request, END_STREAM));
+            }
+            HEADERS | DATA if flags & END_STREAM != 0 => answered.push(stream),
+            _ => {}
+        }
+    }
+    answered.sort_unstable();
+    let last = last.expect("GOAWAY before the end");
+    let taken: Vec<u32> = opened.into_iter().filter(|stream| *stream <= last).collect();
+    assert_eq!(answered, taken, "up to stream {last}");
+    assert_eq!(origin.requests().len(), taken.len(), "what is beyond may be sent again, since nobody saw it");
+    assert!(taken.len() >= 5);
+    edge.settled("the connection is over");
+}
+
+#[test]
 fn http2_is_not_spoken_without_tls() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).start();
     let mut connection = edge.http();
     connection.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     let response = connection.read_response();
-    assert!([400, 405, 505].contains(&response.status), "{}", response.status);
+    assert_eq!((response.status, response.header("connection")), (505, Some("close")));
     assert_eq!(origin.requests().len(), 0);
 }
 

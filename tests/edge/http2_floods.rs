@@ -37,7 +37,7 @@ fn header_block_without_an_end_ends_the_connection() {
     let edge = edge_before(&origin).start();
     let junk = block(&[(b"x-junk", &[b'x'; 4_000][..])]);
     let large = block(&[(b"x-junk", &[b'x'; 16_000][..])]);
-    // RFC 9113 section 6.10; CVE-2024-24549 and its like: what each CONTINUATION carries.
+    // RFC 9113 section 6.10, RUSTSEC-2024-0332: what each CONTINUATION carries.
     let payloads: [(&str, &[u8]); 5] = [
         ("nothing", b""),
         ("one byte of a field that never ends", b"\0"),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::frames::{
     Answer, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, NO_ERROR, RST_STREAM,
-    WINDOW_UPDATE, block, fields, frame,
+    SETTINGS, WINDOW_UPDATE, block, fields, frame,
 };
 use crate::support::siege::{besiege, nothing_is_left};
 use crate::support::{Edge, Origin, Reply, Setup, eventually};
@@ -82,7 +82,7 @@ fn heads_that_are_too_large_are_refused_and_counted() {
     }
     let mut client = connect(&edge);
     for piece in four_times.chunks(8_000) {
-        client.open(&[&GET[..], &[(b"a", piece)]].concat(), END_STREAM);
+        client.open(&[GET, &[(b"a", piece)]].concat(), END_STREAM);
     }
     drop(client);
     assert_eq!(connect(&edge).ask(GET), Answer::Status(200));
@@ -112,6 +112,7 @@ fn body_that_is_too_slow_or_too_large_is_refused_on_its_stream_alone() {
         client.send(DATA, 0, dripping, b"x");
         thread::sleep(Duration::from_millis(100));
     }
+    client.send(DATA, END_STREAM, dripping, b"x");
     assert_eq!(client.end_of(dripping), Answer::Status(408), "after {:?}", begun.elapsed());
     // 1 KiB is.
     let steady = client.open(POST, 0);
@@ -124,6 +125,70 @@ fn body_that_is_too_slow_or_too_large_is_refused_on_its_stream_alone() {
     let metrics = edge.settled("bodies");
     assert_eq!((metrics.rejected("body-too-large"), metrics.rejected("body-timeout")), (2.0, 2.0));
     assert_eq!(client.ask(GET), Answer::Status(200), "other streams go on");
+}
+
+#[test]
+fn trailers_that_are_too_many_or_too_large_do_not_pass() {
+    let origin = origin();
+    let edge = edge_before(&origin).start();
+    let upload = |client: &mut Frames, trailers: &[(&[u8], &[u8])]| {
+        let stream = client.open(POST, 0);
+        client.send(DATA, 0, stream, b"body");
+        client.send(HEADERS, END_STREAM | END_HEADERS, stream, &block(trailers));
+        client.end_of(stream)
+    };
+    let mut client = connect(&edge);
+    let field: (&[u8], &[u8]) = (b"x-a", b"b");
+    assert_eq!(upload(&mut client, &[field; 100]), Answer::Status(200));
+    assert_eq!(upload(&mut client, &[field; 101]), Answer::Status(431));
+    // Of what is beyond the list that HTTP/2 takes at all, a part comes through to be refused.
+    let large: (&[u8], &[u8]) = (b"x-a", &[b'x'; 8_000]);
+    let mut other = connect(&edge);
+    other.open(POST, 0);
+    let piece = block(&[large]);
+    other.send(HEADERS, END_STREAM, 1, &piece);
+    for flags in [0, 0, 0, 0, END_HEADERS] {
+        other.send(crate::support::frames::CONTINUATION, flags, 1, &piece);
+    }
+    assert_eq!(other.end_of(1), Answer::Status(431));
+    assert_eq!(client.ask(GET), Answer::Status(200));
+    assert_eq!(edge.settled("trailers").rejected("head-too-large"), 2.0);
+    assert_eq!(origin.requests().iter().filter(|request| request.method == "POST").count(), 1);
+}
+
+#[test]
+fn bytes_beyond_a_window_end_the_stream_or_the_connection() {
+    let origin = origin();
+    let edge = edge_before(&origin).limit("http2_stream_window = 2000\nhttp2_connection_window = 65535").start();
+    // RFC 9113 section 6.9: FLOW_CONTROL_ERROR, for the stream or for the connection.
+    let mut client = connect(&edge);
+    let stream = client.next_stream();
+    let opening = frame(HEADERS, END_HEADERS, stream, &block(POST));
+    // Ours is in force once the client says that it knows it (section 6.5.3).
+    let acknowledgement = frame(SETTINGS, 1, 0, b"");
+    client.push(&[acknowledgement, opening, frame(DATA, 0, stream, &[b'x'; 2_001])].concat());
+    assert!(matches!(client.end_of(stream), Answer::Reset | Answer::Gone), "more than the window of the stream");
+    drop(client);
+    besiege(&edge, "windows that are passed over", || {
+        for _ in 0..10 {
+            let mut client = connect(&edge);
+            let mut packet = Vec::new();
+            for _ in 0..40 {
+                let stream = client.next_stream();
+                packet.extend(frame(HEADERS, END_HEADERS, stream, &block(POST)));
+                packet.extend(frame(DATA, 0, stream, &[b'x'; 2_000]));
+            }
+            client.push(&packet);
+            drop(client);
+        }
+    });
+    // Within both, a body of any length passes.
+    let mut client = connect(&edge);
+    let stream = client.open(POST, 0);
+    client.send(DATA, END_STREAM, stream, &[b'x'; 2_000]);
+    assert_eq!(client.end_of(stream), Answer::Status(200));
+    drop(client);
+    nothing_is_left(&edge, "windows");
 }
 
 /// Reads to the end of a connection that the edge ends in order, and says which of its GOAWAYs came.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Connection, Edge, Origin, Setup, eventually};
+use crate::support::{Connection, Edge, Origin, Response, Setup, eventually};
 
 fn small(limit: &str) -> (Origin, Edge) {
     let origin = Origin::hello();
@@ -10,28 +10,83 @@ fn small(limit: &str) -> (Origin, Edge) {
     (origin, edge)
 }
 
+/// A connection by each way to speak HTTP/1.1.
+fn connections(edge: &Edge) -> [Connection; 2] {
+    [edge.http(), edge.https("open.example")]
+}
+
+/// That a refusal says why.
+fn says(response: &Response, reason: &str) -> bool {
+    let details = format!("error=http_request_error; details=\"{reason}\"");
+    response.header("proxy-status").is_some_and(|value| value.ends_with(&details))
+}
+
 #[test]
 fn heads_that_are_too_large_are_refused_and_counted() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address())
-        .without_tls()
         .limit("request_head_bytes = 4096")
         .limit("request_headers = 20")
         .limit("request_target_bytes = 1024")
         .start();
     let many: String = (0..30).map(|number| format!("X-{number}: 1\r\n")).collect();
-    for (head, status) in [
-        (format!("GET /{} HTTP/1.1\r\nHost: open.example\r\n\r\n", "x".repeat(1_500)), 414),
-        (format!("GET / HTTP/1.1\r\nHost: open.example\r\nX: {}\r\n\r\n", "x".repeat(5_000)), 431),
-        (format!("GET / HTTP/1.1\r\nHost: open.example\r\n{many}\r\n"), 431),
+    for (head, status, reason) in [
+        (format!("GET /{} HTTP/1.1\r\nHost: open.example\r\n\r\n", "x".repeat(1_500)), 414, "target-too-long"),
+        (format!("GET /{}", "x".repeat(1_500)), 414, "target-too-long"),
+        (format!("GET / HTTP/1.1\r\nHost: open.example\r\nX: {}\r\n\r\n", "x".repeat(5_000)), 431, "head-too-large"),
+        (format!("GET / HTTP/1.1\r\nHost: open.example\r\nX: {}", "x".repeat(5_000)), 431, "head-too-large"),
+        (format!("GET / HTTP/1.1\r\nHost: open.example\r\n{many}\r\n"), 431, "head-too-large"),
     ] {
-        let mut connection = edge.http();
-        assert_eq!(connection.send(&head).read_response().status, status);
-        assert!(connection.is_closed());
+        let before = edge.metrics().rejected(reason);
+        for mut connection in connections(&edge) {
+            let response = connection.send(&head).read_response();
+            assert_eq!(response.status, status);
+            assert!(says(&response, reason), "{response:?}");
+            assert!(connection.is_closed());
+        }
+        assert_eq!(edge.settled(reason).rejected(reason) - before, 2.0);
     }
-    eventually("all three are counted", || edge.metrics().outcome("rejected") == 3);
     assert_eq!(edge.get("open.example", &format!("/{}", "x".repeat(1_000))).status, 200);
     assert_eq!(origin.requests().len(), 1);
+}
+
+#[test]
+fn trailers_and_chunk_extensions_that_are_too_large_are_refused() {
+    let origin = Origin::hello();
+    let edge = Setup::new(origin.address()).start();
+    let head = "POST / HTTP/1.1\r\nHost: open.example\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (what, body) in [
+        ("one extension", format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(20_000))),
+        ("many extensions", format!("1;{}\r\nx\r\n", "e".repeat(1_000)).repeat(30)),
+        ("one trailer", format!("0\r\nX: {}\r\n\r\n", "x".repeat(9_000))),
+        ("many trailers", format!("0\r\n{}\r\n", "X: 1\r\n".repeat(200))),
+        ("trailers without an end", format!("0\r\n{}", "X-Trailer: filler\r\n".repeat(2_000))),
+    ] {
+        for mut connection in connections(&edge) {
+            let _ = connection.try_send(format!("{head}{body}"));
+            let response = connection.read_response();
+            assert_eq!(response.status, 400, "{what}");
+            assert!(says(&response, "malformed-framing"), "{what}: {response:?}");
+            assert!(connection.is_closed(), "{what}");
+        }
+    }
+    assert_eq!(edge.settled("chunks").rejected("malformed-framing"), 10.0);
+    assert_eq!(origin.requests().len(), 0, "none was whole for the origin");
+}
+
+#[test]
+fn old_connection_is_told_to_close() {
+    let origin = Origin::hello();
+    let edge = Setup::new(origin.address()).limit("connection_age = \"1s\"").start();
+    for mut connection in connections(&edge) {
+        let mut last = None;
+        eventually("it is too old", || {
+            last = Some(connection.get("open.example", "/"));
+            last.as_ref().is_some_and(|answer| answer.header("connection") == Some("close"))
+        });
+        assert_eq!(last.map(|answer| answer.status), Some(200), "the last one is answered too");
+        assert!(connection.is_closed());
+    }
 }
 
 #[test]

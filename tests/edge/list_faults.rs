@@ -45,7 +45,7 @@ fn replace(path: &Path, text: &str) {
 }
 
 #[test]
-fn what_is_no_file_changes_nothing() {
+fn p4_what_is_no_file_changes_nothing() {
     let spoils: [fn(&Path); 6] = [
         |path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
         |path| symlink("nowhere", path).unwrap(),
@@ -63,12 +63,12 @@ fn what_is_no_file_changes_nothing() {
 }
 
 #[test]
-fn sparse_file_of_a_tebibyte_changes_nothing() {
+fn p4_sparse_file_of_a_tebibyte_changes_nothing() {
     bad_list_changes_nothing(|path| File::create(path).unwrap().set_len(1 << 40).unwrap());
 }
 
 #[test]
-fn sparse_file_within_the_limit_is_refused_and_its_memory_given_back() {
+fn p4_sparse_file_within_the_limit_is_refused_and_its_memory_given_back() {
     let origin = Origin::hello();
     let edge = setup(&origin).feed(&names("old")).start();
     let before = edge.rss_bytes();
@@ -82,7 +82,7 @@ fn sparse_file_within_the_limit_is_refused_and_its_memory_given_back() {
 }
 
 #[test]
-fn every_fault_shows_without_a_request_and_a_good_file_is_taken_up_after_it() {
+fn p4_every_fault_shows_without_a_request_and_a_good_file_is_taken_up_after_it() {
     let origin = Origin::hello();
     let edge = setup(&origin).feed(&names("old")).start();
     let feed = edge.path("feed.txt");
@@ -115,7 +115,7 @@ fn every_fault_shows_without_a_request_and_a_good_file_is_taken_up_after_it() {
 }
 
 #[test]
-fn directory_that_is_renamed_away_and_back_or_replaced_is_followed() {
+fn p4_directory_that_is_renamed_away_and_back_or_replaced_is_followed() {
     let origin = Origin::hello();
     // No poll to help: events alone find all of it.
     let edge = with_feed_in_a_directory(&origin, "poll = \"1h\"").start();
@@ -145,7 +145,7 @@ fn directory_that_is_renamed_away_and_back_or_replaced_is_followed() {
 }
 
 #[test]
-fn directory_that_is_a_link_is_followed_where_it_leads() {
+fn p4_directory_that_is_a_link_is_followed_where_it_leads() {
     let origin = Origin::hello();
     let edge = with_feed_in_a_directory(&origin, "poll = \"1h\"").start();
     fs::rename(edge.path("lists"), edge.path("v0")).unwrap();
@@ -165,7 +165,7 @@ fn directory_that_is_a_link_is_followed_where_it_leads() {
 }
 
 #[test]
-fn hard_link_over_the_list_is_a_change() {
+fn p4_hard_link_over_the_list_is_a_change() {
     let origin = Origin::hello();
     let edge = setup(&origin).blocklist("poll = \"1h\"").feed(&names("old")).start();
     for round in 0..3 {
@@ -179,7 +179,7 @@ fn hard_link_over_the_list_is_a_change() {
 }
 
 #[test]
-fn flood_of_events_loses_no_change() {
+fn p4_flood_of_events_loses_no_change() {
     let origin = Origin::hello();
     let edge = setup(&origin).blocklist("poll = \"1h\"").feed(&names("old")).start();
     let directory = edge.path("feed.txt").parent().unwrap().to_owned();
@@ -208,7 +208,7 @@ fn can_unshare() -> bool {
 }
 
 #[test]
-fn without_file_events_the_poll_alone_finds_every_change() {
+fn p4_without_file_events_the_poll_alone_finds_every_change() {
     if !can_unshare() {
         return;
     }
@@ -229,7 +229,7 @@ fn without_file_events_the_poll_alone_finds_every_change() {
 }
 
 #[test]
-fn without_a_watch_the_poll_alone_finds_every_change() {
+fn p4_without_a_watch_the_poll_alone_finds_every_change() {
     if !can_unshare() {
         return;
     }
@@ -244,7 +244,7 @@ fn without_a_watch_the_poll_alone_finds_every_change() {
 }
 
 #[test]
-fn hundred_reloads_at_once_are_all_answered() {
+fn p3_hundred_reloads_at_once_are_all_answered() {
     let origin = Origin::hello();
     let edge = setup(&origin).feed(&names("old")).start();
     for round in 0..3 {
@@ -269,7 +269,7 @@ fn hundred_reloads_at_once_are_all_answered() {
 }
 
 #[test]
-fn two_writers_end_with_what_was_written_last() {
+fn p4_two_writers_end_with_what_was_written_last() {
     let origin = Origin::hello();
     let edge = setup(&origin).feed(&names("old")).start();
     let (feed, stop) = (edge.path("feed.txt"), AtomicBool::new(false));
@@ -302,7 +302,7 @@ fn two_writers_end_with_what_was_written_last() {
 }
 
 #[test]
-fn file_that_may_not_be_read_changes_nothing() {
+fn p4_file_that_may_not_be_read_changes_nothing() {
     let origin = Origin::hello();
     let nobody: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     // No mode stops root.

@@ -170,7 +170,7 @@ fn change_by_deleting_and_making_anew_is_prompt() {
 }
 
 /// Makes the list a ConfigMap volume: `blocklist.toml -> ..data/blocklist.toml`, `..data -> ..N`.
-fn swap_as_a_config_map_does(edge: &Edge, text: &str) {
+pub fn swap_as_a_config_map_does(edge: &Edge, text: &str) {
     let version = format!("..version-{}", jiff::Timestamp::now().as_nanosecond());
     fs::create_dir(edge.path(&version)).unwrap();
     fs::write(edge.path(&version).join("blocklist.toml"), text).unwrap();
@@ -291,22 +291,22 @@ pub fn bad_list_changes_nothing(spoil: impl Fn(&Path)) {
 }
 
 #[test]
-fn half_written_list_changes_nothing() {
+fn p4_half_written_list_changes_nothing() {
     bad_list_changes_nothing(|path| fs::write(path, &record("change-1", "changing.example")[..60]).unwrap());
 }
 
 #[test]
-fn empty_file_changes_nothing() {
+fn p4_empty_file_changes_nothing() {
     bad_list_changes_nothing(|path| fs::write(path, "").unwrap());
 }
 
 #[test]
-fn broken_toml_changes_nothing() {
+fn p4_broken_toml_changes_nothing() {
     bad_list_changes_nothing(|path| fs::write(path, record("change-1", "changing.example") + "[[decision\n").unwrap());
 }
 
 #[test]
-fn record_with_an_unknown_key_changes_nothing() {
+fn p4_record_with_an_unknown_key_changes_nothing() {
     bad_list_changes_nothing(|path| {
         let text = record("change-1", "changing.example").trim_end().to_owned() + "\neffective_untill = 2099-01-01\n";
         fs::write(path, text).unwrap();
@@ -314,7 +314,7 @@ fn record_with_an_unknown_key_changes_nothing() {
 }
 
 #[test]
-fn record_that_would_block_a_protected_host_changes_nothing() {
+fn p4_record_that_would_block_a_protected_host_changes_nothing() {
     bad_list_changes_nothing(|path| {
         let text = record("change-1", "changing.example") + &record("wide-1", "www.edge.example");
         fs::write(path, text).unwrap();
@@ -322,7 +322,7 @@ fn record_that_would_block_a_protected_host_changes_nothing() {
 }
 
 #[test]
-fn list_that_is_not_utf8_changes_nothing() {
+fn p4_list_that_is_not_utf8_changes_nothing() {
     bad_list_changes_nothing(|path| {
         let mut bytes = record("change-1", "changing.example").into_bytes();
         bytes.extend(b"# \xff\xfe\n");
@@ -331,12 +331,12 @@ fn list_that_is_not_utf8_changes_nothing() {
 }
 
 #[test]
-fn missing_list_changes_nothing() {
+fn p4_missing_list_changes_nothing() {
     bad_list_changes_nothing(|path| fs::remove_file(path).unwrap());
 }
 
 #[test]
-fn list_that_cannot_be_read_changes_nothing() {
+fn p4_list_that_cannot_be_read_changes_nothing() {
     // A directory, since the tests may run as root, whom no file mode stops.
     bad_list_changes_nothing(|path| {
         fs::remove_file(path).unwrap();
@@ -345,7 +345,7 @@ fn list_that_cannot_be_read_changes_nothing() {
 }
 
 #[test]
-fn feed_that_shrank_too_much_keeps_its_last_good_names_until_it_is_let_through() {
+fn p4_feed_that_shrank_too_much_keeps_its_last_good_names_until_it_is_let_through() {
     let origin = Origin::hello();
     let names = |count: usize| (0..count).map(|number| format!("name-{number}.example\n")).collect::<String>();
     let edge = setup(&origin).feed(&names(2_000)).start();
@@ -391,7 +391,7 @@ fn decision_starts_and_ends_by_itself() {
 }
 
 #[test]
-fn reload_after_reload_drops_no_connection_and_is_in_force_at_once() {
+fn p3_reload_after_reload_drops_no_connection_and_is_in_force_at_once() {
     let origin = Origin::hello();
     let edge = setup(&origin).start();
     let both = record("a", "one.example") + &record("b", "two.example");

@@ -32,7 +32,7 @@ fn get_many(edge: &Edge, count: usize, host: &str, target: &str) {
 }
 
 #[test]
-fn every_request_has_exactly_one_outcome() {
+fn p8_every_request_has_exactly_one_outcome() {
     let origin = origin_of_every_kind();
     let edge = Setup::new(origin.address()).start();
     get_many(&edge, 30, "open.example", "/");
@@ -86,7 +86,7 @@ fn every_request_has_exactly_one_outcome() {
 }
 
 #[test]
-fn numbers_add_up_at_every_moment_under_load() {
+fn p8_numbers_add_up_at_every_moment_under_load() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).start();
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -121,7 +121,7 @@ fn numbers_add_up_at_every_moment_under_load() {
 }
 
 #[test]
-fn hosts_that_clients_send_make_no_series() {
+fn p8_hosts_that_clients_send_make_no_series() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).start();
     // One of each kind first, so that the series of the kinds are there.

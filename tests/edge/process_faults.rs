@@ -18,7 +18,7 @@ use crate::support::setup::record;
 use crate::support::{Connection, Edge, Origin, Setup, eventually, peers};
 
 #[test]
-fn process_without_descriptors_waits_without_spinning_and_recovers_at_once() {
+fn p1_process_without_descriptors_waits_without_spinning_and_recovers_at_once() {
     let Some(_) = peers::find("prlimit") else { return };
     let origin = Origin::hello();
     for limits in ["", "connections = 100000"] {
@@ -52,7 +52,7 @@ fn process_without_descriptors_waits_without_spinning_and_recovers_at_once() {
 }
 
 #[test]
-fn killed_at_any_moment_it_starts_with_the_old_list_or_the_new_one() {
+fn p7_killed_at_any_moment_it_starts_with_the_old_list_or_the_new_one() {
     let origin = Origin::hello();
     let directory = TempDir::new().unwrap();
     let line = format!("state_directory = \"{}\"", directory.path().join("state").display());
@@ -81,7 +81,7 @@ fn killed_at_any_moment_it_starts_with_the_old_list_or_the_new_one() {
 }
 
 #[test]
-fn full_disk_under_the_state_directory_stops_nothing_and_shows() {
+fn p7_full_disk_under_the_state_directory_stops_nothing_and_shows() {
     if !Command::new("unshare").args(["-Urm", "true"]).output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: this system gives no name space of its own");
         return;
@@ -109,7 +109,7 @@ fn full_disk_under_the_state_directory_stops_nothing_and_shows() {
 }
 
 #[test]
-fn file_size_limit_on_the_state_directory_does_not_kill() {
+fn p7_file_size_limit_on_the_state_directory_does_not_kill() {
     let Some(_) = peers::find("prlimit") else { return };
     let origin = Origin::hello();
     let place = TempDir::new().unwrap();
@@ -126,7 +126,7 @@ fn step(file: &Path, offset: &str) {
 }
 
 #[test]
-fn clock_that_is_set_moves_decisions_and_no_timeout() {
+fn p8_clock_that_is_set_moves_decisions_and_no_timeout() {
     let Some(_) = peers::find("faketime") else { return };
     let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
     let library = library.map(|folder| format!("{folder}/faketime/libfaketimeMT.so.1"));
@@ -163,7 +163,7 @@ fn clock_that_is_set_moves_decisions_and_no_timeout() {
 }
 
 #[test]
-fn log_that_nobody_takes_holds_nothing_up_and_tells_what_it_lost() {
+fn p8_log_that_nobody_takes_holds_nothing_up_and_tells_what_it_lost() {
     let origin = Origin::hello();
     let records = |round: usize| {
         (0..12)

@@ -47,7 +47,7 @@ fn only_old_or_new(edge: &Edge, new: &Pair, write: impl Fn(&Path, &Pair) + Sync)
 }
 
 #[test]
-fn pair_is_replaced_whole_in_whatever_order_and_pace_its_files_are_written() {
+fn p4_pair_is_replaced_whole_in_whatever_order_and_pace_its_files_are_written() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).blocklist("settle = \"50ms\"").start();
     let long = Duration::from_millis(400);
@@ -111,7 +111,7 @@ fn encrypted(key: &str) -> Option<String> {
 }
 
 #[test]
-fn unusable_key_or_chain_names_its_file_and_changes_nothing() {
+fn p4_unusable_key_or_chain_names_its_file_and_changes_nothing() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).start();
     let (old, other) = (served(&edge), certs::pair(&CERTIFIED));
@@ -143,7 +143,7 @@ fn unusable_key_or_chain_names_its_file_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_file_in_the_directory_holds_nothing_up() {
+fn p4_what_is_no_file_in_the_directory_holds_nothing_up() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).start();
     let old = served(&edge);

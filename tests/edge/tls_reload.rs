@@ -51,7 +51,7 @@ fn pair_for_a_further_name_is_chosen_by_sni() {
 }
 
 #[test]
-fn bad_pair_keeps_the_one_in_force_and_shows() {
+fn p4_bad_pair_keeps_the_one_in_force_and_shows() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).start();
     let good = served(&edge, Some("open.example"));

@@ -59,6 +59,21 @@ fn answer_that_does_not_come_is_a_gateway_timeout_by_each_protocol() {
 }
 
 #[test]
+fn answer_that_stands_still_is_cut_by_each_protocol() {
+    let origin = Origin::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this").then(Step::Wait(Duration::from_secs(2)))
+    });
+    let edge = Setup::new(origin.address()).limit("upstream_body_idle_timeout = \"300ms\"").start();
+    for mut connection in [edge.http(), edge.https("open.example")] {
+        let response = connection.get("open.example", "/");
+        assert_eq!((response.status, response.complete), (200, false));
+    }
+    let request = hyper::Request::get("https://open.example/").body(http_body_util::Full::default()).unwrap();
+    assert!(Http2::connect(edge.address("https"), Some("open.example")).send(request).is_err(), "a reset, not an end");
+    assert_eq!(failed(&edge, "body-timeout"), 3.0);
+}
+
+#[test]
 fn pooled_connection_is_closed_when_nobody_needs_it() {
     let origin = Origin::hello();
     let edge = Setup::new(origin.address()).without_tls().limit("upstream_pool_idle_timeout = \"100ms\"").start();

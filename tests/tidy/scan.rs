@@ -17,6 +17,11 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
+    /// A file that is only made up, to try a rule on.
+    pub fn new(name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: text.to_owned(), only_tests: false }
+    }
+
     /// The lines before the tests of the file; none where the file is only tests.
     pub fn without_tests(&self) -> Vec<&str> {
         if self.only_tests {

@@ -26,6 +26,7 @@ const FINDINGS: usize = 10;
 /// The list of what needs attention.
 pub(super) fn attention(shown: &Shown<'_>) -> Html {
     let mut items = Vec::new();
+    configuration(shown, &mut items);
     sources(shown, &mut items);
     certificates(shown, &mut items);
     reviews(shown, &mut items);
@@ -65,6 +66,16 @@ fn item(start: &'static str, title: impl FnOnce(&mut Html), findings: &[Finding]
     }
     html.markup("</li>");
     html
+}
+
+fn configuration(shown: &Shown<'_>, items: &mut Vec<Html>) {
+    let reloads = shown.admin.config_reloads.load_full();
+    if !reloads.value.last_successful() {
+        let title = |html: &mut Html| {
+            html.markup("The configuration that was read last was refused: the one before it is in force.");
+        };
+        items.push(bad(title, reloads.value.errors()));
+    }
 }
 
 fn sources(shown: &Shown<'_>, items: &mut Vec<Html>) {

@@ -105,6 +105,7 @@ impl Reader<'_> {
             record.report().error(&id.span, message);
         } else {
             self.ids.insert(id.value.to_owned(), line);
+            self.parsed.record_places.push((id.value.to_owned(), self.lines.place(record.span().start)));
         }
     }
 

@@ -10,9 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::state::{InForce, Key, Refused, SourceState};
-use crate::blocklist::config::{Config, SourceContent};
+use crate::blocklist::config::{Config, SourceConfig, SourceContent};
 use crate::blocklist::guard::{Candidate, Guarded, guard};
 use crate::blocklist::index::IndexSource;
+use crate::blocklist::parsed::ParsedSource;
 use crate::blocklist::source;
 use crate::blocklist::source::difference::PatternSet;
 use crate::blocklist::source::file::{FILE_BYTES, FileError};
@@ -84,10 +85,10 @@ impl Examiner<'_> {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
                 let message = "the file changes while it is read; write to a temporary file and rename it";
-                return refused(None, vec![Finding::error(Place::file(&source.config.path), message)]);
+                return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
             }
             Err(FileError::Changing) => return Step::Changing,
-            Err(FileError::Refused(finding)) => return refused(None, vec![finding]),
+            Err(FileError::Refused(finding)) => return refused(vec![finding]),
         };
         let key = Key::new(file.sha256, &source.config, self.config);
         let may_shrink = self.allow_shrink.contains(&source.config.name);
@@ -97,8 +98,15 @@ impl Examiner<'_> {
         if !may_shrink && source.refused.as_ref().is_some_and(|refused| refused.key == Some(key)) {
             return Step::RefusedBefore;
         }
-        match self.parse(source, &source.config.path, &file.bytes, may_shrink) {
-            Err(findings) => refused(Some(key), findings),
+        let parsed = source::parse(&source.config, &source.config.path, &file.bytes);
+        // A start tells everything that is wrong in one run.
+        let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
+        let names_before = if may_shrink { 0 } else { self.names_before(source, file.sha256) };
+        match self.guard(source, parsed, &file.bytes, names_before) {
+            Err(findings) => {
+                let (findings, ids) = (findings.into(), ids.into());
+                Step::Refused(Refused { key: Some(key), findings, by_another_source: false, ids })
+            }
             Ok(guarded) => Step::Ready(Box::new(self.ready(source, guarded, key, Some(file.bytes)))),
         }
     }
@@ -115,23 +123,37 @@ impl Examiner<'_> {
         }
     }
 
-    fn parse(
+    fn guard(
         &self,
         source: &SourceState,
-        file: &Path,
+        parsed: ParsedSource,
         bytes: &[u8],
-        may_shrink: bool,
+        names_before: usize,
     ) -> Result<Guarded, Vec<Finding>> {
-        let candidate = Candidate {
-            source: &source.config.name,
-            content: &source.config.content,
-            file,
-            bytes,
-            parsed: source::parse(&source.config, file, bytes),
-            names_before: source.in_force.as_ref().map_or(0, |content| content.names),
-            allow_shrink: may_shrink,
+        let SourceConfig { name, path, content } = &source.config;
+        guard(Candidate { source: name, content, file: path, bytes, parsed, names_before }, self.config)
+    }
+
+    /// How many names a source has that must not lose too many at once: those in force or, at a start, those of the copy
+    /// that was kept of another list. A feed that was cut off while nobody ran is as doubtful as one that is cut off now.
+    fn names_before(&self, source: &SourceState, on_disk: Sha256) -> usize {
+        if let Some(content) = &source.in_force {
+            return content.names;
+        }
+        let Some(state) = self.state.filter(|_| matches!(source.config.content, SourceContent::Feed { .. })) else {
+            return 0;
         };
-        guard(candidate, self.config)
+        match state.load(KIND, &source.config.name, FILE_BYTES) {
+            Ok(kept) if Sha256::of(&kept) != on_disk => {
+                self.parse_kept(source, &kept).map_or(0, |guarded| guarded.patterns.len())
+            }
+            _ => 0,
+        }
+    }
+
+    /// A copy was in force once: it may be as small as it is.
+    fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
+        self.guard(source, source::parse(&source.config, &source.config.path, bytes), bytes, 0)
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
@@ -162,7 +184,7 @@ impl Examiner<'_> {
         let loaded = state.load(KIND, &source.config.name, FILE_BYTES).map_err(|error| error.to_string());
         let loaded = loaded.and_then(|bytes| {
             let key = Key::new(Sha256::of(&bytes), &source.config, self.config);
-            let guarded = self.parse(source, &source.config.path, &bytes, true);
+            let guarded = self.parse_kept(source, &bytes);
             let guarded = guarded.map_err(|findings| findings.first().map(ToString::to_string).unwrap_or_default())?;
             Ok(self.ready(source, guarded, key, None))
         });
@@ -181,6 +203,7 @@ impl Examiner<'_> {
     }
 }
 
-fn refused(key: Option<Key>, findings: Vec<Finding>) -> Step {
-    Step::Refused(Refused { key, findings: findings.into(), by_another_source: false })
+/// A refusal of what could not be read: it may be good the next time.
+fn refused(findings: Vec<Finding>) -> Step {
+    Step::Refused(Refused { key: None, findings: findings.into(), by_another_source: false, ids: Arc::default() })
 }

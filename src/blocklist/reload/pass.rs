@@ -12,6 +12,7 @@ use super::examine::{Examiner, Ready, Step};
 use super::state::{Refused, SourceState};
 use crate::blocklist::index::{Index, IndexSource};
 use crate::blocklist::memory;
+use crate::blocklist::parsed::ParsedSource;
 use crate::finding::{Finding, Place};
 
 /// Names of each source that are looked up in a new index before it is published.
@@ -73,6 +74,7 @@ pub(super) fn run(
         }
     }
     pass.stand_back_from_duplicate_ids(&mut ready);
+    pass.tell_duplicate_ids_of_refused(&ready);
     let mut attempt = rebuild || !ready.is_empty();
     while attempt {
         match build(&pass.contents(&ready), seed) {
@@ -109,37 +111,60 @@ impl Pass {
 
     /// What the index is built of: new content where there is some, else what is in force.
     fn contents(&self, ready: &BTreeMap<usize, Ready>) -> Vec<Arc<IndexSource>> {
-        let contents = self.sources.iter().enumerate().filter_map(|(index, source)| {
+        self.contents_by_source(ready).map(|(_, content)| Arc::clone(content)).collect()
+    }
+
+    fn contents_by_source<'a>(
+        &'a self,
+        ready: &'a BTreeMap<usize, Ready>,
+    ) -> impl Iterator<Item = (usize, &'a Arc<IndexSource>)> {
+        self.sources.iter().enumerate().filter_map(|(index, source)| {
             let new = ready.get(&index).map(|ready| &ready.in_force);
-            new.or(source.in_force.as_ref()).map(|content| Arc::clone(&content.content))
-        });
-        contents.collect()
+            new.or(source.in_force.as_ref()).map(|content| (index, &content.content))
+        })
     }
 
     /// Refuses new content until no id is in two sources. The last in the order of the configuration stands back; what is
     /// in force has no duplicates, so this ends.
     fn stand_back_from_duplicate_ids(&mut self, ready: &mut BTreeMap<usize, Ready>) {
         while let Some((index, id, other)) = self.duplicate_id(ready) {
-            let place = ready.remove(&index).and_then(|ready| ready.in_force.content.parsed.place_of_decision(&id));
+            let place =
+                ready.remove(&index).and_then(|ready| ready.in_force.content.parsed.place_of_record(&id).cloned());
             let Some(name) = self.sources.get(other).map(|source| source.config.name.clone()) else { return };
             let Some(source) = self.sources.get_mut(index) else { return };
-            let message =
-                format!("the id \"{id}\" is taken by a record of source `{name}`; ids are unique over all sources");
             let place = place.unwrap_or_else(|| Place::file(&source.config.path));
-            let findings = Arc::from([Finding::error(place, message)]);
-            self.refused(index, Refused { key: None, findings, by_another_source: true });
+            let findings = Arc::from([id_is_taken(place, &id, &name)]);
+            self.refused(index, Refused { key: None, findings, by_another_source: true, ids: Arc::default() });
+        }
+    }
+
+    /// Adds to what is wrong with a refused source the ids that another source has too, so that both are told in one run.
+    /// Of two refused ones, the last in the order of the configuration has it.
+    fn tell_duplicate_ids_of_refused(&mut self, ready: &BTreeMap<usize, Ready>) {
+        let mut taken: HashMap<String, String> = HashMap::new();
+        for (index, content) in self.contents_by_source(ready) {
+            let Some(source) = self.sources.get(index) else { continue };
+            taken.extend(ids(&content.parsed).map(|id| (id.to_owned(), source.config.name.clone())));
+        }
+        for source in &mut self.sources {
+            let Some(refused) = &mut source.refused else { continue };
+            let name = &source.config.name;
+            let twice = refused.ids.iter().filter_map(|(id, place)| Some((place, id, taken.get(id)?)));
+            let twice: Vec<Finding> = twice.map(|(place, id, other)| id_is_taken(place.clone(), id, other)).collect();
+            if !twice.is_empty() {
+                refused.findings = refused.findings.iter().cloned().chain(twice).collect();
+            }
+            for (id, _) in &*refused.ids {
+                taken.entry(id.clone()).or_insert_with(|| name.clone());
+            }
         }
     }
 
     /// An id that two sources have: the new one of them that is to stand back, the id, and the other.
     fn duplicate_id(&self, ready: &BTreeMap<usize, Ready>) -> Option<(usize, String, usize)> {
         let mut taken: HashMap<&str, usize> = HashMap::new();
-        for (index, source) in self.sources.iter().enumerate() {
-            let new = ready.get(&index).map(|ready| &ready.in_force);
-            let Some(content) = new.or(source.in_force.as_ref()) else { continue };
-            let parsed = &content.content.parsed;
-            let decisions = parsed.decisions.iter().map(|decision| decision.id.as_str());
-            for id in decisions.chain(parsed.exceptions.iter().map(|exception| exception.id.as_str())) {
+        for (index, content) in self.contents_by_source(ready) {
+            for id in ids(&content.parsed) {
                 match taken.insert(id, index) {
                     Some(before) if before != index && ready.contains_key(&index) => {
                         return Some((index, id.to_owned(), before));
@@ -180,10 +205,21 @@ impl Pass {
         ready.remove(&place);
         if let Some(source) = self.sources.get(place) {
             let findings = Arc::from([Finding::error(Place::file(&source.config.path), message)]);
-            self.refused(place, Refused { key: None, findings, by_another_source: true });
+            self.refused(place, Refused { key: None, findings, by_another_source: true, ids: Arc::default() });
         }
         true
     }
+}
+
+/// The ids of all records of a source.
+fn ids(parsed: &ParsedSource) -> impl Iterator<Item = &str> {
+    let decisions = parsed.decisions.iter().map(|decision| decision.id.as_str());
+    decisions.chain(parsed.exceptions.iter().map(|exception| exception.id.as_str()))
+}
+
+fn id_is_taken(place: Place, id: &str, other: &str) -> Finding {
+    let message = format!("the id \"{id}\" is taken by a record of source `{other}`; ids are unique over all sources");
+    Finding::error(place, message)
 }
 
 fn build(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {

@@ -12,7 +12,7 @@ use crate::blocklist::guard::DroppedLines;
 use crate::blocklist::index::IndexSource;
 use crate::blocklist::source::format_name;
 use crate::blocklist::status::SourceStatus;
-use crate::finding::Finding;
+use crate::finding::{Finding, Place};
 use crate::whole_file::Sha256;
 
 /// Bytes and the settings that they are read with: the same key gives the same content or the same refusal.
@@ -67,6 +67,8 @@ pub(super) struct Refused {
     pub(super) findings: Arc<[Finding]>,
     /// Whether another source stood in the way: then any change of another one is a reason to look again.
     pub(super) by_another_source: bool,
+    /// The ids of its records with their places, at a start: another source may have them too.
+    pub(super) ids: Arc<[(String, Place)]>,
 }
 
 impl SourceState {

@@ -19,7 +19,7 @@ use self::folder::{Folder, Settings};
 use self::instructions::Facts;
 use super::output::{complain, print};
 use super::{Exit, inputs, load, serve};
-use crate::app::Bound;
+use crate::app::{self, Bound};
 
 /// `sluis demo`.
 #[derive(Debug, Args)]
@@ -40,6 +40,10 @@ pub(super) struct Arguments {
 
 /// Runs the demo until it is stopped.
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    let starting = match app::begin() {
+        Ok(starting) => starting,
+        Err(error) => return serve::refuse(error),
+    };
     let folder = match prepare(arguments) {
         Ok(folder) => folder,
         Err(error) => {
@@ -56,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         // The demo goes on where nobody reads what to try.
         print(&explain(arguments, bound, &folder, blocked.as_deref()), Exit::Done);
     };
-    serve::start(config, &folder.configuration, announce)
+    serve::start(starting, config, &folder.configuration, announce)
 }
 
 fn prepare(arguments: &Arguments) -> io::Result<Folder> {

@@ -81,6 +81,7 @@ fn documented_defaults_are_the_defaults() {
     assert_eq!(format!("{:?}", written.proxy), format!("{:?}", silent.proxy));
     assert_eq!(format!("{:?}", written.blocklist), format!("{:?}", silent.blocklist));
     assert_eq!((written.admin, written.logging), (silent.admin, silent.logging));
+    assert_eq!(written.upgrade_timeout, silent.upgrade_timeout);
 }
 
 #[test]

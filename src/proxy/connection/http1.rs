@@ -36,8 +36,9 @@ use super::{Connections, Service, count_unserved, due_or_cut, head_limits};
 /// How long a client that has ended its side is answered without anything going out to it, before it is taken as gone.
 const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// How long a connection on which no request has come yet is kept when a stop begins: its first one may be on its way.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection that waits for a request is kept when a stop begins: one may be on its way, and would meet a closed
+/// connection (RFC 9112 section 9.5). Its answer says that it was the last.
+const REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// How long, and how many bytes, a client that is still sending is read from after its answer, so that it gets the answer
 /// and not a reset (RFC 9112 section 9.6).
@@ -344,8 +345,9 @@ impl Driver {
             Waiting::Answer => None,
             Waiting::AnswerToHalf => Some(now + HALF_CLOSE_GRACE),
             Waiting::Request if is_first && self.is_draining => {
-                Some((self.began + self.head_timeout).min(now + FIRST_REQUEST_GRACE))
+                Some((self.began + self.head_timeout).min(now + REQUEST_GRACE))
             }
+            Waiting::Request if self.is_draining => Some(now + self.keep_alive_timeout.min(REQUEST_GRACE)),
             Waiting::Request if self.client.closing.get() => Some(now),
             // From accept, whether or not a byte has come.
             Waiting::Request | Waiting::Head if is_first => Some(self.began + self.head_timeout),

@@ -67,7 +67,7 @@ where
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
         service_fn(move |request| answer(&service, &client, &streams, (&heads, list_bytes), request))
     };
-    let io = FrameGate::new(io, Arc::clone(&state));
+    let io = FrameGate::new(io, Arc::clone(&state), Rc::clone(&client.broken_streams));
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;
@@ -122,8 +122,6 @@ fn answer<V: Service>(
     let (service, client) = (service.clone(), Rc::clone(client));
     async move {
         let response = service.serve(&client, head, request).await?;
-        // A window that is shut from the start keeps hyper from asking for even the first piece.
-        stream.gave();
         Ok(response.map(|body| Answering { body, rest: Bytes::new(), stream }))
     }
 }
@@ -188,8 +186,8 @@ impl Drop for Stream {
 }
 
 pin_project! {
-    /// The body of an answer, and with it the stream. hyper asks for a piece only when the client's window lets it send
-    /// one, so a window that stays shut shows as a piece that is not asked for.
+    /// The body of an answer, and with it the stream. hyper asks for the next piece only when the client's window has
+    /// let it send the one before, so a window that stays shut shows as a piece that is not asked for.
     struct Answering<B> {
         #[pin]
         body: B,
@@ -263,6 +261,8 @@ struct Driver {
     /// When the streams are looked at next.
     look_at: Option<Instant>,
     is_leaving: bool,
+    /// Requests that `h2` refused by itself.
+    refused: u64,
 }
 
 impl Driver {
@@ -277,6 +277,7 @@ impl Driver {
             idle: None,
             look_at: None,
             is_leaving: false,
+            refused: 0,
             client,
             state,
             streams,
@@ -304,6 +305,7 @@ impl Driver {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ending::Closed(result));
             }
+            self.count_refused();
             if self.alarm.is_due()
                 && let Some(ending) = self.look(Instant::now())
             {
@@ -314,6 +316,21 @@ impl Driver {
             }
             self.set_deadline();
             ready!(self.alarm.poll_due(cx));
+        }
+    }
+
+    /// Counts the requests that `h2` refused without a word to us: once it has nothing more to read, every head that came
+    /// whole has become a request, or was malformed (RFC 9113 section 8.1.1), one stream too many or too large a list. While
+    /// writing stands still it may not have read everything; after GOAWAY it passes over what it will not answer.
+    fn count_refused(&mut self) {
+        if self.state.write_blocked.get() || self.is_leaving {
+            return;
+        }
+        let known = self.streams.requests.get() + self.refused;
+        for _ in known..self.state.requests.get() {
+            self.refused += 1;
+            self.client.take_broken_stream();
+            count_unserved(&self.client, Some(Rejection::Protocol));
         }
     }
 

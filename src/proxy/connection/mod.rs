@@ -212,6 +212,7 @@ impl<V: Service> Connections<V> {
             tls,
             protocol,
             closing: Cell::new(false),
+            broken_streams: Rc::default(),
         })
     }
 

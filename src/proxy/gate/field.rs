@@ -74,9 +74,10 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// A Content-Length: digits only, and few enough (RFC 9110 section 8.6). hyper keeps the two largest numbers for itself.
+/// A Content-Length: digits only, none of them padding, and few enough (RFC 9110 section 8.6): a zero in front is octal to
+/// some readers. hyper keeps the two largest numbers for itself.
 pub fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
+    if matches!(value, [] | [b'0', _, ..]) {
         return None;
     }
     let add = |sum: u64, byte: &u8| {
@@ -213,7 +214,7 @@ mod tests {
         for (value, expected) in [
             ("0", Some(0)),
             ("42", Some(42)),
-            ("007", Some(7)),
+            ("007", None),
             ("18446744073709551612", Some(u64::MAX - 3)),
             ("", None),
             ("+1", None),

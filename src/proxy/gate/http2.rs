@@ -50,7 +50,10 @@ pub fn check<B>(request: &Request<B>, limits: &HeadLimits, list_bytes: usize) ->
         return Err(Rejection::HeadTooLarge);
     }
     // Equal ones too, as in HTTP/1 (RFC 9110 section 8.6).
-    if request.headers().get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+    let mut lengths = request.headers().get_all(CONTENT_LENGTH).iter();
+    if lengths.next().is_some_and(|length| field::content_length(length.as_bytes()).is_none())
+        || lengths.next().is_some()
+    {
         return Err(Rejection::MalformedFraming);
     }
     let mut expectations = request.headers().get_all(EXPECT).iter();
@@ -78,7 +81,7 @@ mod tests {
     #[test]
     fn heads_are_judged_by_the_rules_that_hold_for_every_version() {
         type Case = (&'static str, &'static [(&'static str, &'static str)], Result<(), Rejection>);
-        let table: [Case; 11] = [
+        let table: [Case; 12] = [
             ("https://a/", &[("x", "y")], Ok(())),
             ("https://a/1234567", &[("expect", "100-continue")], Ok(())),
             ("https://a/", &[("a", "1"), ("b", "2"), ("c", "3")], Ok(())),
@@ -89,6 +92,7 @@ mod tests {
             ("https://a/", &[("content_length", "1")], Err(Rejection::MalformedHead)),
             ("https://a?b", &[], Err(Rejection::MalformedHead)),
             ("https://a/", &[("content-length", "1"), ("content-length", "1")], Err(Rejection::MalformedFraming)),
+            ("https://a/", &[("content-length", "01")], Err(Rejection::MalformedFraming)),
             ("https://a/", &[("expect", "more")], Err(Rejection::ExpectationFailed)),
         ];
         for (uri, fields, expected) in table {

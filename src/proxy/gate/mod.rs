@@ -10,6 +10,7 @@ pub mod framing;
 pub mod http2;
 pub mod state;
 pub mod stream;
+pub mod frame;
 pub mod frames;
 
 use std::error::Error;

@@ -60,7 +60,7 @@ pub struct ClientState {
     pub ended: Flag,
     /// The stream failed.
     pub failed: Flag,
-    /// Heads that were let through, refused ones included.
+    /// Heads that were let through, refused ones included; on HTTP/2, heads that came whole.
     pub requests: Count,
     /// A head was let through and its exchange is not over.
     pub answering: Flag,

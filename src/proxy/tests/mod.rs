@@ -232,6 +232,7 @@ impl Edge {
             tls: None,
             protocol,
             closing: Cell::new(false),
+            broken_streams: Rc::default(),
         });
         let (upstream, verdict, faults) = (Arc::clone(&self.upstream), self.verdict.clone(), Rc::clone(&self.faults));
         Service { client, upstream, verdict, faults }

@@ -32,9 +32,13 @@ impl RetryBudget {
 
     /// Whether one may be repeated; that is spent then.
     pub fn spend(&self) -> bool {
-        let left = self.saved.get().checked_sub(REQUESTS_A_REPETITION);
-        self.saved.set(left.unwrap_or(self.saved.get()));
-        left.is_some()
+        match self.saved.get().checked_sub(REQUESTS_A_REPETITION) {
+            Some(left) => {
+                self.saved.set(left);
+                true
+            }
+            None => false,
+        }
     }
 }
 

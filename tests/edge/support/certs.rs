@@ -1,4 +1,4 @@
-//! Certificate pairs for tests, each signed by itself.
+//! Certificate pairs for tests, each signed by itself, and an authority that signs those of clients.
 //!
 //! Inside: making and writing pairs. Kept out: checking them; the test client trusts every certificate and
 //! looks at what was served.
@@ -6,7 +6,10 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
+};
 
 /// A chain of one and its key, both PEM.
 pub struct Pair {
@@ -35,4 +38,36 @@ pub fn pair(names: &[&str]) -> Pair {
     let key = KeyPair::generate().expect("a key can be made");
     let certificate = params.self_signed(&key).expect("a certificate can be signed");
     Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
+}
+
+/// Signs the certificates of clients.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    /// A root of that name, as `tls.client_ca` takes it.
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().expect("a key can be made");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a root can be signed"))
+    }
+
+    /// The root, in PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for this use that is valid in these years.
+    pub fn client(&self, years: (i32, i32), usage: ExtendedKeyUsagePurpose) -> Pair {
+        let mut params = CertificateParams::new(vec!["client.example".to_owned()]).expect("a valid name");
+        params.distinguished_name.push(DnType::CommonName, "A client");
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate can be signed");
+        Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
+    }
 }

@@ -278,13 +278,17 @@ pub fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
 /// A TLS client configuration that trusts every certificate.
 pub fn tls_config(protocols: &[&[u8]], with_sni: bool) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(TrustsAll(Arc::clone(&provider)));
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.expect("the provider has the default versions").dangerous();
-    let mut config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let mut config = builder.with_custom_certificate_verifier(trusts_all()).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.enable_sni = with_sni;
     config
+}
+
+/// Trusts whatever is shown.
+pub fn trusts_all() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(TrustsAll(Arc::new(aws_lc_rs::default_provider())))
 }
 
 fn tls_session(sni: Option<&str>, protocols: &[&[u8]]) -> ClientConnection {

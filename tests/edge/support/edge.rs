@@ -6,13 +6,13 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 use tempfile::TempDir;
 
 use super::client::{self, Connection, Response};
@@ -21,6 +21,8 @@ use super::{Metrics, PATIENCE, Setup, eventually};
 /// A running edge; killed when it is dropped.
 pub struct Edge {
     child: Child,
+    /// The processes that took over, one from the other.
+    successors: Vec<u32>,
     directory: TempDir,
     log: Arc<Log>,
 }
@@ -58,19 +60,114 @@ impl Edge {
     /// Starts the program in a directory that is written already.
     pub fn start_in(directory: TempDir) -> Self {
         let (child, log) = serve(&mut command(&directory));
-        Self { child, directory, log }
+        Self { child, successors: Vec::new(), directory, log }
     }
 
     /// Starts the program by another one that becomes it (`prlimit`, `setpriv`, `faketime`); returns when it is ready.
     pub fn start_under(setup: &Setup, wrapper: &[&str]) -> Self {
+        let edge = Self::start_unready_under(setup, wrapper);
+        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+        edge
+    }
+
+    /// The same, without waiting.
+    pub fn start_unready_under(setup: &Setup, wrapper: &[&str]) -> Self {
         let directory = TempDir::new().expect("a fresh directory");
         setup.write(directory.path());
         // Whoever the other one makes of us may look into it.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
         let (child, log) = serve(wrapped(wrapper).current_dir(directory.path()));
-        let edge = Self { child, directory, log };
+        Self { child, successors: Vec::new(), directory, log }
+    }
+
+    /// Starts a copy of the program in its directory, `sluis`, which a test may replace and an upgrade starts anew.
+    pub fn start_own(setup: &Setup) -> Self {
+        let edge = Self::start_own_by(setup, |_| {});
         edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
         edge
+    }
+
+    /// The same with more to its command, without waiting.
+    pub fn start_own_by(setup: &Setup, more: impl FnOnce(&mut Command)) -> Self {
+        // Whoever loses its parent becomes ours, so that every exit status is seen.
+        set_child_subreaper(Some(getpid())).expect("Linux has it");
+        let directory = TempDir::new().expect("a fresh directory");
+        setup.write(directory.path());
+        let own = directory.path().join("sluis");
+        put_program(&own);
+        let mut command = plain(Command::new(own));
+        more(command.current_dir(directory.path()));
+        let (child, log) = serve(&mut command);
+        Self { child, successors: Vec::new(), directory, log }
+    }
+
+    /// Upgrades; returns when the new process has taken over, with the id of the old one. From then on this is about the
+    /// new one.
+    pub fn upgrade(&mut self) -> u32 {
+        let old = self.id();
+        self.signal(Signal::USR2);
+        self.follow_upgrade();
+        old
+    }
+
+    /// Waits until the next process has taken over; from then on this is about that one.
+    pub fn follow_upgrade(&mut self) {
+        eventually("another process takes over", || self.takeovers().len() > self.successors.len());
+        let line = self.takeovers().swap_remove(self.successors.len());
+        self.successors.push(field(&line, "pid").and_then(|id| id.parse().ok()).expect("the line has the id"));
+    }
+
+    /// Starts it again in the same directory after it has ended.
+    pub fn start_again(&mut self) {
+        (self.child, self.log) = serve(&mut command(&self.directory));
+        self.successors.clear();
+    }
+
+    /// Whether nobody is left who could write to the log.
+    pub fn log_has_ended(&self) -> bool {
+        self.log.state.lock().expect("nobody panics with the lock").ended
+    }
+
+    fn takeovers(&self) -> Vec<String> {
+        let log = self.log();
+        log.lines().filter(|line| line.contains("another process has taken over")).map(str::to_owned).collect()
+    }
+
+    /// Puts the program back into its directory.
+    pub fn restore_program(&self) {
+        let _ = fs::remove_file(self.path("sluis"));
+        put_program(&self.path("sluis"));
+    }
+
+    /// Puts a script in the place of the program.
+    pub fn replace_program(&self, script: &str) {
+        fs::remove_file(self.path("sluis")).expect("the program is there");
+        fs::write(self.path("sluis"), format!("#!/bin/sh\n{script}\n")).expect("it is ours");
+        fs::set_permissions(self.path("sluis"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+
+    /// Waits for the end of one of its processes and gives the exit status.
+    pub fn wait_exit_of(&mut self, id: u32) -> i32 {
+        let mut code = None;
+        eventually("the process ends", || {
+            code = if id == self.child.id() {
+                let status = self.child.try_wait().expect("a child can be waited for");
+                status.map(|status| status.code())
+            } else {
+                let ended = waitpid(Some(pid(id)), WaitOptions::NOHANG).expect("it is ours");
+                ended.map(|(_, status)| status.exit_status())
+            };
+            code.is_some()
+        });
+        code.flatten().expect("it ends by itself, not by a signal")
+    }
+
+    /// The processes that it has started and not collected.
+    pub fn children(&self) -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs, on Linux");
+        let of_task = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let all: Vec<String> = tasks.filter_map(Result::ok).map(of_task).collect();
+        all.iter().flat_map(|ids| ids.split_whitespace()).map(|id| id.parse().expect("an id")).collect()
     }
 
     /// Kills it without a word of warning and, after `meanwhile`, starts it again in the same directory.
@@ -150,20 +247,28 @@ impl Edge {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a process id");
-        kill_process(pid, signal).expect("the program still runs");
+        kill_process(pid(self.id()), signal).expect("the program still runs");
     }
 
     /// Waits for the end, of the log too, and gives the exit status.
     pub fn wait_exit(&mut self) -> i32 {
-        let child = &mut self.child;
-        let mut status = None;
-        eventually("the program ends", || {
-            status = child.try_wait().expect("a child can be waited for");
-            status.is_some()
+        let code = self.wait_exit_of(self.id());
+        eventually("its log ends", || self.log_has_ended());
+        code
+    }
+
+    /// Waits until it is ready (true), or was killed before that (false).
+    pub fn wait_ready_or_killed(&mut self) -> bool {
+        let is_ready = |log: &Log| {
+            let state = log.state.lock().expect("nobody panics with the lock");
+            state.lines.iter().any(|line| line.split_whitespace().any(|word| word == "ready"))
+        };
+        let mut running = true;
+        eventually("it is ready or gone", || {
+            running = self.is_running();
+            !running || is_ready(&self.log)
         });
-        eventually("its log ends", || self.log.state.lock().expect("nobody panics with the lock").ended);
-        status.and_then(|status| status.code()).expect("it ends by itself, not by a signal")
+        running
     }
 
     /// Whether it still runs.
@@ -176,9 +281,9 @@ impl Edge {
         self.directory.path().join(name)
     }
 
-    /// The process id.
+    /// The process id; after an upgrade that of the new process.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.successors.last().copied().unwrap_or_else(|| self.child.id())
     }
 
     /// Resident memory in bytes.
@@ -241,11 +346,26 @@ impl Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
+        for id in &self.successors {
+            let _ = kill_process(pid(*id), Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("--- the edge wrote:\n{}\n---", self.log());
         }
+    }
+}
+
+fn pid(id: u32) -> Pid {
+    i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+/// The program, by a link where the file system allows it.
+fn put_program(path: &Path) {
+    let program = env!("CARGO_BIN_EXE_sluis");
+    if fs::hard_link(program, path).is_err() {
+        fs::copy(program, path).expect("there is room for a copy");
     }
 }
 
@@ -277,8 +397,14 @@ pub fn program() -> Command {
 fn wrapped(wrapper: &[&str]) -> Command {
     let mut words = wrapper.iter().copied().chain([env!("CARGO_BIN_EXE_sluis")]);
     let mut command = Command::new(words.next().expect("there is the program itself"));
+    command.args(words);
+    plain(command)
+}
+
+/// Without what whoever runs the tests has set for other programs.
+fn plain(mut command: Command) -> Command {
     // A backtrace is not for users; that none is shown is part of what is tested.
-    command.args(words).env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command.env_remove("RUST_BACKTRACE").env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
 }
 

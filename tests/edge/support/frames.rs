@@ -4,6 +4,7 @@
 //! status. Kept out: flow control, since nothing here is large, and every rule of RFC 9113: http2.rs is the client that
 //! keeps them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::client::Connection;
@@ -145,6 +146,35 @@ impl Frames {
                 return Answer::Status(status.expect("DATA comes after HEADERS"));
             }
         }
+    }
+
+    /// Reads until so many streams have ended, or the connection has.
+    pub fn ends_of(&mut self, count: usize) -> Vec<(u32, Answer)> {
+        let (mut statuses, mut ends) = (BTreeMap::new(), Vec::new());
+        while ends.len() < count {
+            let Some((kind, flags, of, payload)) = self.read() else { break };
+            match kind {
+                GOAWAY => break,
+                RST_STREAM => ends.push((of, Answer::Reset)),
+                HEADERS => {
+                    statuses.entry(of).or_insert_with(|| status_of(&payload));
+                }
+                _ => {}
+            }
+            if flags & END_STREAM != 0 && matches!(kind, HEADERS | DATA) {
+                ends.push((of, Answer::Status(statuses[&of])));
+            }
+        }
+        ends
+    }
+
+    /// The settings that the other side has sent first (RFC 9113 section 6.5.1).
+    pub fn settings(&mut self) -> Vec<(u16, u32)> {
+        let (kind, _, _, payload) = self.read().expect("the connection is open");
+        assert_eq!(kind, SETTINGS, "SETTINGS come first");
+        let setting =
+            |six: &[u8]| (u16::from_be_bytes([six[0], six[1]]), u32::from_be_bytes([six[2], six[3], six[4], six[5]]));
+        payload.chunks_exact(6).map(setting).collect()
     }
 
     /// Reads a frame; none where the connection has ended.

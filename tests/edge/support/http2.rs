@@ -74,6 +74,19 @@ impl Http2 {
         })
     }
 
+    /// Sends a request and, once `begun` holds, resets its stream (RFC 9113 section 8.7: CANCEL).
+    pub fn abandon(&mut self, request: Request<Full<Bytes>>, begun: impl Fn() -> bool) {
+        self.runtime.block_on(async {
+            self.sender.ready().await.expect("the connection is open");
+            let answer = tokio::runtime::Handle::current().spawn(self.sender.send_request(request));
+            while !begun() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            answer.abort();
+            let _ = answer.await;
+        });
+    }
+
     /// Whether the edge has ended the connection.
     pub fn is_closed(&mut self) -> bool {
         self.runtime.block_on(async { tokio::task::yield_now().await });

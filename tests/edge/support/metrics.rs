@@ -47,6 +47,13 @@ impl Metrics {
         self.series.iter().map(|series| series.name.as_str()).collect()
     }
 
+    /// Every counter and every count of a histogram, by its series.
+    pub fn counters(&self) -> BTreeMap<String, f64> {
+        let only_grows = |name: &str| ["_total", "_count", "_bucket", "_sum"].iter().any(|end| name.ends_with(end));
+        let counters = self.series.iter().filter(|series| only_grows(&series.name));
+        counters.map(|series| (format!("{}{:?}", series.name, series.labels), series.value)).collect()
+    }
+
     /// Requests that ended with this outcome.
     pub fn outcome(&self, outcome: &str) -> u64 {
         self.sum("sluis_requests_total", &[("outcome", outcome)]) as u64

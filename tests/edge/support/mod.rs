@@ -6,6 +6,7 @@ pub mod certs;
 pub mod client;
 pub mod edge;
 pub mod frames;
+pub mod hello;
 pub mod http2;
 pub mod metrics;
 pub mod origin;
