@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every fuzz target for a few seconds (first argument, 20 when left out), where cargo-fuzz and a nightly are.
+# Every fuzz target for a few seconds (first argument, 20 when left out), or those that are named after it, where cargo-fuzz
+# and a nightly are. Words and first inputs of a target are in fuzz/dictionaries and fuzz/seeds.
 # Without a sanitizer: there is no unsafe code here, what is looked for are panics and broken promises, and the address
 # sanitizer makes the build take many times as long.
 set -euo pipefail
@@ -19,7 +20,14 @@ if ! command -v cargo-fuzz >/dev/null || ! cargo +nightly --version >/dev/null 2
     exit 0
 fi
 
-for target in $(cargo +nightly fuzz list); do
+read -ra targets <<<"${*:2}"
+[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list)
+for target in "${targets[@]}"; do
     echo "--- fuzz $target for ${seconds}s"
-    cargo +nightly fuzz run --sanitizer none "$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -print_final_stats=0
+    mkdir -p "fuzz/corpus/$target"
+    options=(-max_total_time="$seconds" -rss_limit_mb=4096 -use_value_profile=1 -print_final_stats=1)
+    corpora=("fuzz/corpus/$target")
+    [ ! -f "fuzz/dictionaries/$target" ] || options+=("-dict=fuzz/dictionaries/$target")
+    [ ! -d "fuzz/seeds/$target" ] || corpora+=("fuzz/seeds/$target")
+    cargo +nightly fuzz run --sanitizer none "$target" "${corpora[@]}" -- "${options[@]}"
 done

@@ -4,8 +4,12 @@
 use libfuzzer_sys::fuzz_target;
 use sluis::blocklist::pattern::Pattern;
 use sluis::host::{Authority, HostName};
+use sluis_fuzz::elsewhere::check_elsewhere;
+use sluis_fuzz::host::authority as read_authority;
 
 fuzz_target!(|bytes: &[u8]| {
+    let ours = Authority::parse(bytes).map(|ours| (ours.host.to_string(), ours.port.filter(|port| *port != 80)));
+    assert_eq!(ours.ok(), read_authority(bytes), "the reference reads the same");
     let host = HostName::parse(bytes);
     if let Ok(host) = &host {
         assert_eq!(HostName::parse(host.as_bytes()).as_ref(), Ok(host), "the canonical form is its own");
@@ -15,7 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!((&authority.host, authority.port), (host, None));
     }
     if let Ok(authority) = Authority::parse(bytes) {
-        assert_eq!(Authority::parse(authority.to_string().as_bytes()), Ok(authority));
+        assert_eq!(Authority::parse(authority.to_string().as_bytes()).as_ref(), Ok(&authority));
+        check_elsewhere(bytes, authority.host.as_str());
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if text.is_ascii() {

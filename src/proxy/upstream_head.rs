@@ -34,13 +34,14 @@ pub fn clean(head: &mut Parts) -> Result<(), Failure> {
 /// Checks a 101 and leaves of its connection's fields those that the client needs. `asked` is the token of the request.
 ///
 /// # Errors
-/// [`Failure::UpstreamMalformed`] where it was not asked for, or switches to something else (RFC 9110 section 7.8).
+/// [`Failure::UpstreamMalformed`] where it was not asked for, or switches to something else (RFC 9110 section 7.8), or comes
+/// in HTTP/1.0, which knows no 101 (section 15.2).
 pub fn clean_switch(head: &mut Parts, asked: Option<&HeaderValue>) -> Result<(), Failure> {
     let asked = asked.ok_or(Failure::UpstreamMalformed)?;
     let mut tokens = head.headers.get_all(UPGRADE).iter();
     let (Some(token), None) = (tokens.next(), tokens.next()) else { return Err(Failure::UpstreamMalformed) };
     let is_asked = token.as_bytes().trim_ascii().eq_ignore_ascii_case(asked.as_bytes().trim_ascii());
-    if !is_asked || !names_upgrade(&head.headers) {
+    if !is_asked || !names_upgrade(&head.headers) || head.version != Version::HTTP_11 {
         return Err(Failure::UpstreamMalformed);
     }
     let token = token.clone();
@@ -171,6 +172,8 @@ mod tests {
             (Some(&asked), &[upgrade], false),
             (Some(&asked), &[("upgrade", "websocket")], false),
         ] {
+            let mut old = head(101, Version::HTTP_10, sent);
+            assert_eq!(clean_switch(&mut old, asked), Err(Failure::UpstreamMalformed), "{sent:?} in HTTP/1.0");
             let mut head = head(101, Version::HTTP_11, sent);
             assert_eq!(clean_switch(&mut head, asked).is_ok(), is_good, "{sent:?}");
             if is_good {

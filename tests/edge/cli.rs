@@ -1,7 +1,7 @@
 //! The commands, by the program itself: what they print, where, and how they end.
 //!
 //! Inside: exit statuses, findings over several files, lookups, health checks, the demo's commands. Kept out: what
-//! the examples of the repository say (examples.rs), and every form of wrong configuration (src/config/tests.rs).
+//! the examples of the repository say (examples.rs), and every form of wrong configuration (src/config/tests/wrong.rs).
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,6 @@
 //! Configurations, right and wrong, and what is found in them.
+//!
+//! Inside: what right ones mean, and the files of the repository. Kept out: wrong ones (`wrong.rs`).
 
 mod wrong;
 

@@ -61,8 +61,10 @@ where
     let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), limits));
     let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits));
     let lifetime = connections.limits(Lifetime::new);
-    let service =
-        service_fn(|request| answer(&connections.service, &client, &state, &lifetime, keep_upgrade(request, &upgrade)));
+    let service = service_fn(|request| {
+        let request = keep_upgrade(request, &upgrade, &state);
+        answer(&connections.service, &client, &state, &lifetime, request)
+    });
     let mut connection = connections.limits(builder).serve_connection(TokioIo::new(gate), service).with_upgrades();
     let ending = poll_fn(|cx| driver.poll(cx, &mut connection)).await;
     let was_busy = state.answering.get() || state.in_head.get();
@@ -79,8 +81,12 @@ where
             if result.is_err_and(|error| error.is_parse()) {
                 count_unserved(&client, Some(Rejection::MalformedHead));
             }
-            if let Some(gate) = take_back(gate, upgrade.take()).await {
-                close(gate, &client, &state, &driver.alarm).await;
+            if let Some(mut gate) = take_back(gate, upgrade.take()).await {
+                match driver.flush(&mut gate).await {
+                    Ending::Closed(_) => close(gate, &client, &state, &driver.alarm).await,
+                    Ending::Cut => connections.count_cut(),
+                    Ending::Stuck => {}
+                }
             }
         }
     }
@@ -114,8 +120,13 @@ pub(super) fn with_jitter(age: Duration) -> Duration {
 
 /// Keeps a handle on what hyper makes of a request that asks for an upgrade: where none comes of it and the connection
 /// closes, hyper hands the stream to whoever holds one, and drops it where nobody does.
-fn keep_upgrade(request: Request<Incoming>, upgrade: &RefCell<Option<OnUpgrade>>) -> Request<Incoming> {
+fn keep_upgrade(
+    request: Request<Incoming>,
+    upgrade: &RefCell<Option<OnUpgrade>>,
+    state: &ClientState,
+) -> Request<Incoming> {
     if let Some(asked) = request.extensions().get::<OnUpgrade>() {
+        state.upgradable.set(true);
         *upgrade.borrow_mut() = Some(asked.clone());
     }
     request
@@ -271,6 +282,30 @@ impl Driver {
                 return Poll::Ready(Ending::Stuck);
             }
         }
+    }
+
+    /// Waits until the client has taken what the gate keeps for it.
+    async fn flush<S: AsyncWrite + Unpin>(&mut self, gate: &mut Gate<S>) -> Ending {
+        poll_fn(|cx| {
+            loop {
+                // What cannot be written shows in the state.
+                if Pin::new(&mut *gate).poll_flush(cx).is_ready() {
+                    return Poll::Ready(Ending::Closed(Ok(())));
+                }
+                if self.client.worker.phase.get() == Phase::Cut {
+                    return Poll::Ready(Ending::Cut);
+                }
+                match self.write.look(&self.state) {
+                    Some(deadline) => self.alarm.set_at(deadline),
+                    None => self.alarm.clear(),
+                }
+                ready!(self.alarm.poll_due(cx));
+                if self.write.is_stuck(&self.state, Instant::now()) {
+                    return Poll::Ready(Ending::Stuck);
+                }
+            }
+        })
+        .await
     }
 
     fn waits_for(&self) -> Waiting {

@@ -21,6 +21,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -145,7 +146,21 @@ impl<V: Service> Connections<V> {
         }
     }
 
-    async fn serve_plain(self: Rc<Self>, io: ClientIo<TcpStream>, new: New) {
+    /// Serves HTTP/1 without TLS to its end over any stream, as [`Self::accept`] does over a socket that has a place under
+    /// the limits.
+    pub async fn serve_http1<S>(self: Rc<Self>, stream: S, peer: IpAddr, listener: usize)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let state = Arc::new(ClientState::default());
+        let io = ClientIo::new(stream, Arc::clone(&state), None);
+        self.serve_plain(io, New { peer, listener, state }).await;
+    }
+
+    async fn serve_plain<S>(self: Rc<Self>, io: ClientIo<S>, new: New)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let client = self.client(&new, None, Protocol::Http1);
         http1::serve(&self, io, client, new.state).await;
     }

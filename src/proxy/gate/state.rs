@@ -70,6 +70,8 @@ pub struct ClientState {
     pub held: Flag,
     /// A head was refused, so that nothing more is read.
     pub refused: Flag,
+    /// An upgrade was asked for, so that hyper hands the stream over instead of closing it.
+    pub upgradable: Flag,
     /// A 101 was sent, so that the rest is a tunnel's.
     pub tunnelled: Flag,
     /// For the gate: the head did not come in time.

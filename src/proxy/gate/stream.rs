@@ -9,6 +9,9 @@
 //! A client that ends its side while it is being answered is not gone for certain (RFC 9112 section 9.6 lets it half-close).
 //! nginx and hyper take it as gone at once; here the end is held back until the answer is out, or until the connection
 //! says that nothing has gone out for a while.
+//!
+//! Of a connection on which an upgrade was asked for, hyper lets go as soon as the last byte of the last answer is in its
+//! buffer, and drops what the client has not taken yet. So the gate takes that end of an answer off it, and keeps it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -41,6 +44,8 @@ pub struct Gate<S> {
     buffer: BytesMut,
     /// How much at its beginning is let through as the reader asks for it.
     released: usize,
+    /// The end of an answer that hyper is done with and the client has not taken yet.
+    kept: BytesMut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +64,8 @@ impl<S> Gate<S> {
     /// A gate before a stream from which nothing was read.
     pub fn new(inner: S, state: Arc<ClientState>, limits: HeadLimits) -> Self {
         let parser = HeadParser::default();
-        Self { inner, state, limits, stage: Stage::Head, parser, buffer: BytesMut::new(), released: 0 }
+        let (buffer, kept) = (BytesMut::new(), BytesMut::new());
+        Self { inner, state, limits, stage: Stage::Head, parser, buffer, released: 0, kept }
     }
 
     /// Whether the client may still be sending what nobody will read, so that closing at once would reset the connection
@@ -257,6 +263,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         gate.state.held.set(false);
+        // In a tunnel, nobody may write for a long time.
+        if let Poll::Ready(Err(error)) = gate.poll_kept(cx) {
+            return Poll::Ready(Err(error));
+        }
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
@@ -279,17 +289,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Gate<S> {
+    /// Writes out what is kept.
+    fn poll_kept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.kept.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.kept))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.kept.advance(written);
+            if self.kept.is_empty() {
+                self.kept = BytesMut::new();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether what is written now is the end of an answer that hyper would drop.
+    fn is_end_of_answer(&self) -> bool {
+        self.state.upgradable.get() && !self.state.answering.get() && !self.state.raw.get()
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let gate = self.get_mut();
+        let written = match gate.poll_kept(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut gate.inner).poll_write_vectored(cx, bufs),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        if written.is_ready() || !gate.is_end_of_answer() {
+            return written;
+        }
+        bufs.iter().for_each(|buf| gate.kept.extend_from_slice(buf));
+        Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -297,10 +339,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_kept(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_kept(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

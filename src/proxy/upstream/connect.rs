@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::proxy::request_body::RequestBody;
 use crate::telemetry::counter::WorkerId;
@@ -73,15 +72,22 @@ async fn open(server: &Server, upstream: &Upstream, pools: &Pools, deadline: Ins
     let tcp = open_tcp(&server.addresses(), first_address(), deadline).await?;
     // Without it, a request whose head and body are written apart waits for the server's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
+    let Some(tls) = server.tls() else { return drive(tcp, server, upstream, pools).await };
+    let handshake = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), tcp);
+    let stream = timeout_at(deadline, handshake).await.map_err(|_| Failure::ConnectTimeout)?;
+    let stream = Box::new(stream.map_err(|_| Failure::UpstreamTls)?);
+    drive(stream, server, upstream, pools).await
+}
+
+/// Starts to drive HTTP/1.1 on a stream to a server that is open already.
+///
+/// # Errors
+/// [`Failure::Internal`], which hyper gives no reason to expect.
+pub async fn drive<T>(io: T, server: &Server, upstream: &Upstream, pools: &Pools) -> Result<Connection, Failure>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let received = Arc::new(Received::default());
-    let io = match server.tls() {
-        None => Io::Plain(tcp),
-        Some(tls) => {
-            let handshake = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), tcp);
-            let stream = timeout_at(deadline, handshake).await.map_err(|_| Failure::ConnectTimeout)?;
-            Io::Tls(Box::new(stream.map_err(|_| Failure::UpstreamTls)?))
-        }
-    };
     let io = UpstreamIo { io, received: Arc::clone(&received) };
     let handshake = http1::Builder::new()
         .max_header_size(RESPONSE_HEAD_BYTES)
@@ -155,38 +161,26 @@ impl Drop for Active {
 
 /// A stream to a server that counts what comes in.
 #[derive(Debug)]
-struct UpstreamIo {
-    io: Io,
+struct UpstreamIo<T> {
+    io: T,
     received: Arc<Received>,
 }
 
-#[derive(Debug)]
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for UpstreamIo {
+impl<T: AsyncRead + Unpin> AsyncRead for UpstreamIo<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.received.is_flood() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();
-        let read = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
-        };
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
         self.received.add(buf.filled().len() - before);
         read
     }
 }
 
-impl AsyncWrite for UpstreamIo {
+impl<T: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Io::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -194,31 +188,19 @@ impl AsyncWrite for UpstreamIo {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Io::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, parts),
-        }
+        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

@@ -1,6 +1,10 @@
 //! The tests of the index: what it says against a scan of all entries, and its answers one by one.
+//!
+//! Inside: making lists, random and large, and the scan. Kept out: answers one by one (`examples.rs`), and lists of every
+//! size (`sizes.rs`).
 
 mod examples;
+mod sizes;
 
 use std::sync::Arc;
 
@@ -313,33 +317,6 @@ proptest! {
                 prop_assert_eq!(answer(&index, &host(name), &moment), answer(&index, &host(name), &just_before));
             }
             now = next;
-        }
-    }
-}
-
-#[test]
-fn every_size_of_list_gives_the_answers_of_a_scan() {
-    for size in [0, 1, 2, 7, 8, 9, 99, 100, 101, 1_000, 4_000] {
-        let mut feed = Draft::feed(decision("feed", Basis::Security));
-        for number in 0..size {
-            let prefix = ["", ".", "*."][number % 3];
-            feed = feed.block(&format!("{prefix}n{}.l{}.example", number, number % 7));
-        }
-        let sources = [feed.source("feed")];
-        let index = Index::build(&sources, size as u64);
-        assert_eq!(index.names().collect::<Vec<_>>(), [size]);
-        for number in (0..size + 3).step_by(1 + size / 50) {
-            let name = format!("n{}.l{}.example", number, number % 7);
-            for text in [
-                name.to_uppercase(),
-                format!("{name}."),
-                format!("www.{name}"),
-                format!("x{name}"),
-                format!("l{}.example", number % 7),
-            ] {
-                let host = host(&text);
-                assert_eq!(answer(&index, &host, &at(0)), scan(&sources, &host, &at(0)), "{size} {text}");
-            }
         }
     }
 }

@@ -1,4 +1,6 @@
 //! What the reload promises, with real files: the good comes into force, the bad changes nothing.
+//!
+//! Inside: what one reload does with one file. Kept out: the thread over time (`lifetime.rs`).
 
 mod lifetime;
 

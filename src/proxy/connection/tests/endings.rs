@@ -55,6 +55,27 @@ fn a_client_that_half_closes_is_answered_if_it_does_not_take_long() {
 }
 
 #[test]
+fn an_answer_is_whole_where_an_upgrade_was_asked_for_and_none_came() {
+    // A body that nobody reads closes the connection, and hyper would let go of this one as soon as the end of the answer is
+    // in its buffer. An offer that came with an earlier request counts too.
+    let offer = "Connection: upgrade\r\nUpgrade: h2c\r\n";
+    let earlier = format!("GET /offer HTTP/1.1\r\nHost: a\r\n{offer}\r\n");
+    for (before, fields) in [("", ""), ("", offer), (earlier.as_str(), "")] {
+        on_edge(Limits::default(), async |edge| {
+            let mut client = edge.http1();
+            let request =
+                format!("{before}POST /unread/large HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 9\r\n\r\n");
+            client.write_all(request.as_bytes()).await.expect("sent");
+            // So that the stream fills before it is read.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let answers = read_all(&mut client).await;
+            let body = answers.rsplit("\r\n\r\n").next().unwrap_or_default();
+            assert_eq!(body.len(), "/unread/large".len() + 64 * 16 * 1_024, "{before:?} {fields:?}");
+        });
+    }
+}
+
+#[test]
 fn a_client_that_does_not_read_is_cut_and_one_that_reads_slowly_is_not() {
     on_edge(Limits::default(), async |edge| {
         let request = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -1,4 +1,7 @@
 //! Client connections from their bytes to what the service saw, and back.
+//!
+//! Inside: what the tests share, and what passes over HTTP/1. Kept out: how connections end (`endings.rs`), HTTP/2
+//! (`over_http2.rs`), and the service itself.
 
 mod endings;
 mod over_http2;
@@ -92,12 +95,12 @@ impl Service for Recorder {
         if let Some(wait) = path.strip_prefix("/wait/") {
             tokio::time::sleep(Duration::from_millis(wait.parse().expect("milliseconds"))).await;
         }
-        let unread = path == "/unread";
+        let unread = path.starts_with("/unread");
         let body = if unread { Ok(Bytes::new()) } else { collect(body).await };
         let broken = body == Err("broken");
         let line = format!("{} {}", parts.method, parts.uri);
         self.seen.borrow_mut().push(Seen { head, line, accept: parts.headers.get(ACCEPT).cloned(), body });
-        let frames = if path == "/large" { 64 } else { 0 };
+        let frames = if path.ends_with("/large") { 64 } else { 0 };
         let mut response = Response::new(Frames(Some(Bytes::from(path.clone())), frames));
         if let Err(reason) = head {
             *response.status_mut() = rejection(reason).status;
