@@ -1,6 +1,5 @@
 //! The admin endpoint: what it answers, whom it refuses, and that no listener leads to it.
 
-
 use crate::support::client::get;
 use crate::support::{Connection, Edge, Origin, Setup};
 
