@@ -1,6 +1,8 @@
 //! The admin endpoint: what it answers, whom it refuses, and that no listener leads to it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::support::client::get;
 use crate::support::{Connection, Edge, Origin, Setup};
