@@ -182,6 +182,8 @@ impl<V: Service> Connections<V> {
                 let connections = Rc::clone(&self);
                 self.worker.tasks.spawn(connections.serve_tls(Box::new(stream), new, tls));
             }
+            // What we cut ourselves is nobody's failure.
+            Err(_) if self.worker.phase.get() == Phase::Cut => {}
             Err(reason) => {
                 if let Some(listener) = self.worker.listener_metrics(new.listener) {
                     listener.count_failed_handshake(self.worker.id, reason);
