@@ -219,3 +219,27 @@ fn one_file_in_flux_is_left_alone_and_the_others_come_into_force() {
     running.until("the other one, at rest, is refused", |running| running.source("flux").error().is_some());
     assert_eq!(running.verdict("f.example"), "f", "never a verdict from half a list");
 }
+
+#[test]
+fn feed_that_was_cut_off_while_nobody_ran_is_not_taken_at_the_start() {
+    let lists = Lists::new().with_feed("feed", &feed(2_000));
+    drop(lists.start());
+    lists.replace("feed", feed(800));
+    let running = lists.start();
+    let source = running.source("feed");
+    assert_eq!((source.names, source.from_state), (2_000, true), "{source:?}");
+    assert!(source.errors[0].message.contains("shrinks from 2000 names to 800"), "{source:?}");
+    assert_eq!(running.reload_shrunk("feed").removed, 1_200, "it is let through once somebody says so");
+}
+
+#[test]
+fn id_that_a_refused_source_shares_is_told_in_the_same_run() {
+    let wrong = records(&[("a", "a.example"), ("b", "b.example")]) + "\n[[decision]]\nid = \"c\"\n";
+    let lists = Lists::new().with_decisions("one", &records(&[("b", "c.example")])).with_decisions("two", &wrong);
+    let errors = lists.start_errors();
+    assert!(
+        errors.iter().any(|error| error.contains("the id \"b\" is taken by a record of source `one`")),
+        "{errors:#?}"
+    );
+    assert!(errors.iter().any(|error| error.contains("`decision.hosts` is missing")), "{errors:#?}");
+}
