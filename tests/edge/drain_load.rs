@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::support::client::{tcp, tls_config};
+use crate::support::frames::{self, Frames, fields};
 use crate::support::origin::{Reply, Step};
 use crate::support::{Connection, Origin, PATIENCE, Setup, eventually};
 
@@ -157,6 +158,42 @@ fn p6_streams_of_http2_are_finished_after_goaway_and_no_new_one_is_taken() {
     });
     assert_eq!(edge.wait_exit(), 0);
     assert_eq!(origin.requests().len(), 10);
+}
+
+#[test]
+fn p6_answers_by_http2_are_finished_for_a_client_that_reads_slowly() {
+    const STREAMS: usize = 100;
+    let body = "x".repeat(64_000);
+    let origin = Origin::answering(move |_| Reply::ok(&body));
+    let mut edge = Setup::new(origin.address()).start();
+    let most = (frames::INITIAL_WINDOW_SIZE, i32::MAX.unsigned_abs());
+    let mut client =
+        Frames::connect_with(edge.address("https"), Some("open.example"), &[(frames::HEADER_TABLE_SIZE, 0), most]);
+    client.send(frames::WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
+    let get = fields![b":method" b"GET", b":scheme" b"https", b":authority" b"open.example", b":path" b"/"];
+    for _ in 0..STREAMS {
+        client.open(get, frames::END_STREAM);
+    }
+    origin.wait_for(STREAMS);
+    eventually("all are answered as far as hyper goes", || edge.metrics().sum("sluis_requests_in_flight", &[]) == 0.0);
+    edge.signal(Signal::TERM);
+    // For longer than a client gets that has nothing more to read.
+    let slowly = Instant::now() + Duration::from_secs(6);
+    let (mut bytes, mut ended) = (0, 0);
+    while ended < STREAMS {
+        let (kind, flags, _, payload) =
+            client.read().unwrap_or_else(|| panic!("cut after {bytes} bytes of {ended} whole answers and others"));
+        if kind == frames::DATA {
+            bytes += payload.len();
+            ended += usize::from(flags & frames::END_STREAM != 0);
+            if Instant::now() < slowly {
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+    assert_eq!(bytes, STREAMS * 64_000);
+    drop(client);
+    assert_eq!(edge.wait_exit(), 0);
 }
 
 #[test]

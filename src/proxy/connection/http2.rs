@@ -256,7 +256,7 @@ struct Driver {
     until: Instant,
     alarm: Alarm,
     write: WriteWatch,
-    /// Since when there is no stream and nothing goes out, and after how many requests and bytes.
+    /// Since when there is no stream and no DATA goes out, and after how many requests and frames of it.
     idle: Option<(Instant, u64, u64)>,
     /// When the streams are looked at next.
     look_at: Option<Instant>,
@@ -336,12 +336,12 @@ impl Driver {
 
     fn set_deadline(&mut self) {
         let now = Instant::now();
-        let (requests, written) = (self.streams.requests.get(), self.state.written.get());
+        let (requests, data) = (self.streams.requests.get(), self.state.data_frames.get());
         // A stream is over here when hyper has its last piece; the client may still have some of it to read.
         if self.streams.open.get() > 0 || self.state.write_blocked.get() {
             self.idle = None;
-        } else if self.idle.is_none_or(|(_, before, sent)| (before, sent) != (requests, written)) {
-            self.idle = Some((now, requests, written));
+        } else if self.idle.is_none_or(|(_, before, sent)| (before, sent) != (requests, data)) {
+            self.idle = Some((now, requests, data));
         }
         // A stream ends in a task of its own, and does not wake this one if it was cut: look now and then, however often
         // frames of the client wake it meanwhile.

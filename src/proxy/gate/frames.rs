@@ -99,10 +99,13 @@ impl<S> FrameGate<S> {
         for part in parts {
             let bytes = part.get(..left.min(part.len())).unwrap_or_default();
             left -= bytes.len();
-            let (broken, budget) = (&self.broken, &mut self.budget);
+            let (broken, budget, state) = (&self.broken, &mut self.budget, &self.state);
             self.written.pass(bytes, |frame| {
                 broken.set(broken.get() + u64::from(frame.resets_for_a_broken_rule()));
-                budget.earn(if frame.is_data() { FRAMES_A_DATA } else { 0 });
+                if frame.is_data() {
+                    budget.earn(FRAMES_A_DATA);
+                    state.data_frames.add(1);
+                }
             });
         }
     }

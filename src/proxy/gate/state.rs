@@ -52,6 +52,8 @@ impl Count {
 pub struct ClientState {
     /// Bytes that the socket took.
     pub written: Count,
+    /// DATA frames that went out, on HTTP/2.
+    pub data_frames: Count,
     /// The socket took nothing when it was last written to.
     pub write_blocked: Flag,
     /// The socket has given its last byte; of what it gave, something may still be on its way through TLS.
