@@ -196,6 +196,8 @@ fn what_has_once_disagreed_agrees() {
         // Two Cookie fields with nothing in them become one with nothing in it.
         ("GET / HTTP/1.1\r\nHost: open.example\r\nCookie:\r\nCookie:\r\nCookie: a\r\nCookie:\r\n\r\n", &ends),
         ("GET / HTTP/1.1\r\nHost: open.example\r\nCookie:\r\nCookie: \r\n\r\n", &ends),
+        // Zeros in front of a length.
+        ("POST / HTTP/1.1\r\nHost: open.example\r\nContent-Length: 04\r\n\r\nbody", &ends),
         // A CR alone may be the beginning of anything: 408 when nothing more comes.
         ("\r\n\r", &at_once),
         ("\r\n\r", &ends),

@@ -175,7 +175,7 @@ const GUARDED: &str = "host content-length transfer-encoding forwarded via trail
      proxy-connection http2-settings max-forwards x-real-ip x-host x-original-host x-original-url x-rewrite-url";
 
 const NOT_FOR_CONNECTION: &str = "host content-length transfer-encoding forwarded via max-forwards x-real-ip x-host \
-     x-original-host x-original-url";
+     x-original-host x-original-url x-rewrite-url";
 
 fn check_fields(request: &Request) -> Result<Framing, &'static str> {
     let all = |name: &str| -> Vec<&[u8]> { values(&request.fields, name) };
@@ -190,7 +190,9 @@ fn check_fields(request: &Request) -> Result<Framing, &'static str> {
         if name == "connection" {
             for option in list(value) {
                 let option = String::from_utf8_lossy(&option).to_ascii_lowercase();
-                if !is_token(option.as_bytes()) || is_in(NOT_FOR_CONNECTION, &option.replace('_', "-")) {
+                let is_handshake = option.replace('_', "-").starts_with("sec-websocket-");
+                if is_handshake || !is_token(option.as_bytes()) || is_in(NOT_FOR_CONNECTION, &option.replace('_', "-"))
+                {
                     return Err("a Connection that is not safe");
                 }
             }
@@ -202,9 +204,11 @@ fn check_fields(request: &Request) -> Result<Framing, &'static str> {
     match (&all("transfer-encoding")[..], &all("content-length")[..]) {
         ([], []) => Ok(Framing::Length(0)),
         ([], [length]) => {
-            let is_number = !length.is_empty() && length.iter().all(u8::is_ascii_digit);
-            let number = std::str::from_utf8(length).ok().filter(|_| is_number).and_then(|text| text.parse().ok());
-            number.filter(|number| *number < u64::MAX - 2).map(Framing::Length).ok_or("a length that is none")
+            // No zeros in front, and no more than a signed number holds.
+            let is_number = length.iter().all(u8::is_ascii_digit) && (*length == b"0" || !length.starts_with(b"0"));
+            let number = std::str::from_utf8(length).ok().filter(|_| is_number);
+            let number = number.and_then(|text| text.parse::<i64>().ok());
+            number.map(|number| Framing::Length(number.unsigned_abs())).ok_or("a length that is none")
         }
         ([coding], []) if coding.eq_ignore_ascii_case(b"chunked") && !request.is_http_10 => Ok(Framing::Chunked),
         _ => Err("framing that is in doubt"),
