@@ -9,8 +9,10 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::whole_file::{self, ReadError, Sha256};
 
@@ -40,6 +42,21 @@ pub enum LoadError {
     Unreadable(ReadError),
 }
 
+/// How long a copy waits for one that another process writes, in steps of [`LOCK_STEP`]: whoever holds the lock for longer
+/// must not hold up the lists.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_STEP: Duration = Duration::from_millis(20);
+
+/// Takes the lock, which closing the directory gives back, or goes on without it.
+fn wait_for_lock(directory: &File) {
+    for _ in 0..LOCK_WAIT.as_millis() / LOCK_STEP.as_millis() {
+        match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_STEP),
+            Ok(()) | Err(_) => return,
+        }
+    }
+}
+
 impl StateDirectory {
     /// The directory at `path`, which is made when the first copy is kept.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -53,7 +70,7 @@ impl StateDirectory {
         // During an upgrade two processes keep copies here: one must not write what the other is about to rename. Where the
         // file system has no locks, what both wrote at once does not match its checksum.
         let directory = File::open(&self.path)?;
-        let _ = rustix::fs::flock(&directory, FlockOperation::LockExclusive);
+        wait_for_lock(&directory);
         let path = self.file(kind, name);
         let temporary = path.with_extension("tmp");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;

@@ -193,6 +193,9 @@ fn what_has_once_disagreed_agrees() {
             "GET / HTTP/1.1\r\nHost: open.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
             &Plan { ends: true, ..narrow.clone() },
         ),
+        // Two Cookie fields with nothing in them become one with nothing in it.
+        ("GET / HTTP/1.1\r\nHost: open.example\r\nCookie:\r\nCookie:\r\nCookie: a\r\nCookie:\r\n\r\n", &ends),
+        ("GET / HTTP/1.1\r\nHost: open.example\r\nCookie:\r\nCookie: \r\n\r\n", &ends),
         // A CR alone may be the beginning of anything: 408 when nothing more comes.
         ("\r\n\r", &at_once),
         ("\r\n\r", &ends),

@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use super::edge::{Plan, Run, run};
 use super::message::{Answer, Wrong, answers};
-use super::reader::{Ending, Field, Read, Request, UNBOUNDED, list, read, values};
+use super::reader::{Ending, Field, Read, Request, UNBOUNDED, list, read, trim, values};
 use super::verdict::{End, Outcome, Step, blocked, expected};
 
 /// A stream that holds everything at once.
@@ -93,7 +93,9 @@ fn end_to_end(fields: &[Field], named_by: &[Field]) -> Vec<Field> {
     kept.sort_by(|one, other| one.0.cmp(&other.0));
     let cookies: Vec<Vec<u8>> = kept.iter().filter(|field| field.0 == "cookie").map(|field| field.1.clone()).collect();
     if let Some(first) = kept.iter().position(|field| field.0 == "cookie") {
-        kept[first].1 = cookies.join(&b"; "[..]);
+        // Empty ones at the beginning leave no mark, and no reader sees a space at the end.
+        let from = cookies.iter().position(|cookie| !cookie.is_empty()).unwrap_or(cookies.len());
+        kept[first].1 = trim(&cookies[from..].join(&b"; "[..])).to_vec();
         kept.drain(first + 1..first + cookies.len());
     }
     kept

@@ -3,7 +3,8 @@
 //! Inside: the table of paths, and what every request is asked before it is answered. Kept out: connections
 //! (`server.rs`) and the answers themselves.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 
 use super::guard;
+use super::places::Place;
 use super::query::Query;
 use super::reply::{self, Reply};
 use super::state::Admin;
@@ -31,6 +33,14 @@ pub(super) enum Surface {
     Whole,
     /// Health and metrics.
     Metrics,
+}
+
+/// Who asks, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) peer: IpAddr,
+    pub(super) surface: Surface,
+    pub(super) place: Arc<Place>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +70,11 @@ impl Resource {
         }
     }
 
+    /// Whether it is for probes and scrapers, which may know this machine by any name.
+    const fn is_for_probes(self) -> bool {
+        matches!(self, Self::Livez | Self::Readyz | Self::Metrics)
+    }
+
     /// The methods that it answers, as `Allow` lists them.
     const fn allow(self) -> &'static str {
         match self {
@@ -77,7 +92,7 @@ impl Resource {
 }
 
 /// Answers one request. The body of an answer to HEAD is left out by the server.
-pub(super) async fn answer<B>(admin: &Admin, surface: Surface, peer: SocketAddr, request: Request<B>) -> Reply
+pub(super) async fn answer<B>(admin: &Admin, client: &Client, request: Request<B>) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -87,9 +102,17 @@ where
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         return reply::problem(StatusCode::BAD_REQUEST, "A request has one Host.");
     }
-    let Some(resource) = Resource::of(request.uri().path(), surface) else {
+    if !guard::names_one_host(request.uri(), request.headers()) {
+        return reply::problem(StatusCode::BAD_REQUEST, "The target and the Host name different hosts.");
+    }
+    let Some(resource) = Resource::of(request.uri().path(), client.surface) else {
         return reply::problem(StatusCode::NOT_FOUND, "There is nothing at this path.");
     };
+    if !resource.is_for_probes()
+        && let Err(forbidden) = guard::may_see(request.uri(), request.headers())
+    {
+        return reply::problem(StatusCode::FORBIDDEN, forbidden.to_string());
+    }
     if !resource.allows(request.method()) {
         return reply::method_not_allowed(resource.allow());
     }
@@ -106,21 +129,24 @@ where
         Resource::Status => api::status(admin),
         Resource::Lookup => api::lookup(admin, &query, now),
         Resource::Decisions => api::decisions(admin, now),
-        Resource::Reload => reload(admin, peer, &query, request).await,
+        Resource::Reload => reload(admin, client, &query, request).await,
     }
 }
 
-async fn reload<B>(admin: &Admin, peer: SocketAddr, query: &Query, request: Request<B>) -> Reply
+async fn reload<B>(admin: &Admin, client: &Client, query: &Query, request: Request<B>) -> Reply
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if let Err(forbidden) = guard::may_change(peer.ip(), request.headers()) {
+    if let Err(forbidden) = guard::may_change(client.peer, request.headers()) {
         return reply::problem(StatusCode::FORBIDDEN, forbidden.to_string());
     }
-    match no_body(request.into_body()).await {
-        Ok(()) => api::reload(admin, query).await,
-        Err(refused) => refused,
+    if let Err(refused) = no_body(request.into_body()).await {
+        return refused;
+    }
+    match client.place.work() {
+        Some(_working) => api::reload(admin, query).await,
+        None => reply::too_much("Too many reloads are under way already; come back later."),
     }
 }
 

@@ -1,23 +1,24 @@
-//! Who may change something: a person or a program on this machine, not a web page that it happens to show.
+//! Who may look, and who may change something: a person or a program, not a web page that a browser happens to show.
 //!
-//! Inside: the checks on peer, Host and Origin before a POST is looked at. Kept out: what the POST does.
+//! Inside: the checks on peer, target, Host and Origin before an answer is made. Kept out: which path needs which.
 //! A page from elsewhere cannot forge Origin, and a name that was bound to a loopback address (DNS rebinding) shows in
 //! Host; both are checked on the canonical host, so that letter case and port are no way around it.
 
 use std::net::IpAddr;
 
+use http::Uri;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::host::{Authority, HostName};
 
-/// Why a change was refused.
+/// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Forbidden {
     /// From another machine.
     #[error("Changes are for clients on this machine: connect to the admin endpoint's loopback address.")]
     NotLoopback,
     /// The Host is a name.
-    #[error("Changes need a Host that is an IP address or localhost, so that no web page can make them.")]
+    #[error("This needs a Host that is an IP address or localhost, so that no web page of another site gets at it.")]
     HostIsName,
     /// A web page of another site.
     #[error("Changes are refused to web pages of another site: Origin must be absent or this endpoint itself.")]
@@ -25,6 +26,28 @@ pub(super) enum Forbidden {
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whether a target in absolute form and the Host, where there are both, name the same (RFC 9112 section 3.2.2).
+pub(super) fn names_one_host(target: &Uri, headers: &HeaderMap) -> bool {
+    let (Some(target), Some(host)) = (target.authority(), headers.get(header::HOST)) else { return true };
+    match (Authority::parse(target.as_str().as_bytes()), Authority::parse(host.as_bytes())) {
+        (Ok(target), Ok(host)) => is_same(&target, &host),
+        _ => false,
+    }
+}
+
+/// Whether this request may see more than health and metrics: what its target names, else its Host, is local. A
+/// browser always sends a Host, so a request without one (HTTP/1.0) is no page's.
+pub(super) fn may_see(target: &Uri, headers: &HeaderMap) -> Result<(), Forbidden> {
+    let named = match (target.authority(), single(headers, &header::HOST)) {
+        (_, Err(MoreThanOne)) => return Err(Forbidden::HostIsName),
+        (Some(authority), _) => authority.as_str().as_bytes(),
+        (None, Ok(Some(host))) => host.as_bytes(),
+        (None, Ok(None)) => return Ok(()),
+    };
+    let is_local = Authority::parse(named).is_ok_and(|authority| is_local(&authority.host));
+    if is_local { Ok(()) } else { Err(Forbidden::HostIsName) }
+}
 
 /// Whether this request may change something.
 pub(super) fn may_change(peer: IpAddr, headers: &HeaderMap) -> Result<(), Forbidden> {
@@ -59,7 +82,11 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h He
 /// The admin endpoint speaks plain HTTP, so its own origin has that scheme (RFC 6454 section 4). `null` is foreign.
 fn is_own_origin(origin: &HeaderValue, host: &Authority) -> bool {
     let authority = origin.as_bytes().strip_prefix(b"http://").and_then(|rest| Authority::parse(rest).ok());
-    authority.is_some_and(|own| own.host == host.host && own.port.unwrap_or(80) == host.port.unwrap_or(80))
+    authority.is_some_and(|own| is_same(&own, host))
+}
+
+fn is_same(one: &Authority, other: &Authority) -> bool {
+    one.host == other.host && one.port.unwrap_or(80) == other.port.unwrap_or(80)
 }
 
 /// What browsers of today say by themselves (Fetch Metadata).
@@ -137,6 +164,51 @@ mod tests {
         ] {
             let fields = [("host", "127.0.0.1:9180"), (name, value)];
             assert_eq!(checked("127.0.0.1", &fields), Err(Forbidden::ForeignOrigin), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn who_names_this_machine_by_address_or_localhost_may_see() {
+        for (target, host, may) in [
+            ("/", Some("127.0.0.1:9180"), true),
+            ("/", Some("[::1]:9180"), true),
+            ("/", Some("192.0.2.1"), true),
+            ("/", Some("LocalHost.:9180"), true),
+            ("/", None, true),
+            ("http://127.0.0.1/", None, true),
+            ("http://rebound.example/", None, false),
+            ("http://127.0.0.1@rebound.example/", None, false),
+            ("/", Some(""), false),
+            ("/", Some("rebound.example"), false),
+            ("/", Some("localhost.rebound.example"), false),
+            ("/", Some("127.0.0.1.rebound.example:9180"), false),
+            ("/", Some("127.0.0.1@rebound.example"), false),
+            ("/", Some("127.0.0.1, rebound.example"), false),
+            ("/", Some("::1"), false),
+        ] {
+            let fields: Vec<_> = host.map(|host| ("host", host)).into_iter().collect();
+            let seen = may_see(&Uri::from_static(target), &headers(&fields));
+            assert_eq!(seen.is_ok(), may, "{target} {host:?}");
+        }
+        let two = headers(&[("host", "127.0.0.1"), ("host", "127.0.0.1")]);
+        assert_eq!(may_see(&Uri::from_static("/"), &two), Err(Forbidden::HostIsName));
+    }
+
+    #[test]
+    fn a_target_that_names_a_host_names_that_of_the_host_field() {
+        for (target, host, agree) in [
+            ("/", "rebound.example", true),
+            ("http://127.0.0.1:9180/", "127.0.0.1:9180", true),
+            ("http://LOCALHOST./", "localhost:80", true),
+            ("http://rebound.example/", "127.0.0.1", false),
+            ("http://127.0.0.1/", "rebound.example", false),
+            ("http://127.0.0.1:9180/", "127.0.0.1:9181", false),
+            ("http://127.0.0.1@rebound.example/", "127.0.0.1", false),
+            ("http://rebound.example@127.0.0.1/", "127.0.0.1", false),
+            ("http://127.0.0.1/", "", false),
+        ] {
+            let agreed = names_one_host(&Uri::from_static(target), &headers(&[("host", host)]));
+            assert_eq!(agreed, agree, "{target} {host}");
         }
     }
 }

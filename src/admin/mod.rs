@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 pub mod view;
 
 mod guard;
+mod places;
 mod query;
 mod reply;
 

@@ -60,3 +60,10 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Reply {
     reply.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     reply
 }
+
+/// 503, with when to come back (RFC 9110 section 10.2.3).
+pub(super) fn too_much(detail: &str) -> Reply {
+    let mut reply = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    reply
+}

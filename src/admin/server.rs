@@ -1,27 +1,25 @@
 //! Accepting and serving the admin endpoint's connections, within limits of its own.
 //!
-//! Inside: sockets, connection limits and times. Kept out: what is answered (`endpoint.rs`). It shares nothing with the
+//! Inside: sockets and times. Kept out: what is answered (`endpoint.rs`), who has a place (`places.rs`). It shares nothing with the
 //! listeners of the proxy, so that it goes on answering when they are full.
 
 use std::convert::Infallible;
-use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use super::endpoint::{self, Surface};
+use super::endpoint::{self, Client, Surface};
+use super::places::{Leave, Places};
 use super::state::Admin;
 use crate::drain::{self, Phase};
-
-/// More connections than this at a time get 503.
-const CONNECTIONS: usize = 64;
 
 /// A head that takes longer than this, from the start of the connection or the end of the request before, is dropped.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,10 +35,6 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// How long accepting pauses after it failed, for want of file descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 60\r\nCache-Control: no-store\r\nRetry-After: 5\r\nConnection: close\r\n\r\n\
-    Too many connections to the admin endpoint; come back later.";
 
 /// Serves the whole endpoint until the stop reaches [`Phase::Cut`]; it answers during the drain. Errors are those of
 /// taking the socket over.
@@ -65,7 +59,7 @@ async fn run(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Places::default());
     let mut cut = pin!(cut(stop.clone()));
     loop {
         let accepted = tokio::select! {
@@ -82,15 +76,14 @@ async fn run(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&free).try_acquire_owned() else {
-            turn_away(stream);
-            continue;
+        let (place, leave) = tokio::select! {
+            biased;
+            () = &mut cut => return Ok(()),
+            taken = places.take(peer.ip()) => taken,
         };
         let (admin, stop) = (Arc::clone(&admin), stop.clone());
-        drain::spawn_control(async move {
-            let _permit = permit;
-            connection(stream, peer, admin, stop, surface).await;
-        });
+        let client = Client { peer: peer.ip(), surface, place: Arc::new(place) };
+        drain::spawn_control(connection(stream, client, leave, admin, stop));
     }
 }
 
@@ -100,24 +93,17 @@ async fn cut(mut stop: watch::Receiver<Phase>) {
     let _ = stop.wait_for(|phase| *phase == Phase::Cut).await;
 }
 
-/// Without waiting: the socket's buffer is empty, and who does not read it is not waited for.
-fn turn_away(stream: TcpStream) {
-    if let Ok(mut stream) = stream.into_std() {
-        // Whoever is gone already needs no answer.
-        let _ = stream.write_all(FULL);
-    }
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    admin: Arc<Admin>,
-    stop: watch::Receiver<Phase>,
-    surface: Surface,
-) {
+async fn connection(stream: TcpStream, client: Client, leave: Leave, admin: Arc<Admin>, stop: watch::Receiver<Phase>) {
+    let peer = client.peer;
     let service = service_fn(move |request| {
-        let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(endpoint::answer(&admin, surface, peer, request).await) }
+        let (admin, client) = (Arc::clone(&admin), client.clone());
+        async move {
+            let mut reply = endpoint::answer(&admin, &client, request).await;
+            if client.place.answered() {
+                reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -125,17 +111,19 @@ async fn connection(
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = tokio::time::sleep(CONNECTION_AGE) => None,
-        () = cut(stop) => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(LAST_REQUEST, connection).await.unwrap_or(Ok(()))
+    let whole_life = async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = tokio::time::sleep(CONNECTION_AGE) => {}
+            () = cut(stop) => {}
         }
+        connection.as_mut().graceful_shutdown();
+        tokio::time::timeout(LAST_REQUEST, connection).await.unwrap_or(Ok(()))
+    };
+    let ended = tokio::select! {
+        ended = whole_life => ended,
+        // Without a word: it has no whole request, or has its answer.
+        _ = leave => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "an admin connection broke off");

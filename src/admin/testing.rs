@@ -37,6 +37,8 @@ pub(super) struct Fake {
     pub(super) reloaded: ReloadReport,
     /// What each reload was allowed to shrink.
     pub(super) reloads: Mutex<Vec<Option<String>>>,
+    /// Whether no reload ever ends.
+    pub(super) is_stuck: bool,
 }
 
 impl Parts for Fake {
@@ -81,7 +83,12 @@ impl Parts for Fake {
 
     fn reload(&self, allow_shrink: Option<String>) -> Reloading<'_> {
         self.reloads.lock().expect("not poisoned").push(allow_shrink);
-        Box::pin(async { self.reloaded.clone() })
+        Box::pin(async {
+            if self.is_stuck {
+                std::future::pending::<()>().await;
+            }
+            self.reloaded.clone()
+        })
     }
 }
 
@@ -190,6 +197,7 @@ pub(super) fn healthy() -> Fake {
         tls: TlsStatus { certificates: vec![certificate("edge")], ..TlsStatus::default() },
         reloaded: ReloadReport { generation: 8, added: 3, removed: 1, failed: Vec::new() },
         reloads: Mutex::default(),
+        is_stuck: false,
     }
 }
 

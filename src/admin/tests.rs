@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use super::endpoint::Surface;
+use super::places::{CONNECTIONS, WORKING};
 use super::testing::{self, Served, decision, finding, healthy, record, refusal};
 use crate::blocklist::guard::{DropReason, DroppedLines};
 use crate::drain::{self, Phase};
@@ -305,31 +306,27 @@ async fn a_slow_body_is_408_and_a_slow_head_is_dropped() {
 }
 
 #[tokio::test]
-async fn more_connections_than_the_limit_are_turned_away_and_come_back() {
-    let served = Served::start(healthy());
+async fn reloads_that_do_not_end_leave_room_for_the_rest() {
+    let served = Served::start(testing::Fake { is_stuck: true, ..healthy() });
+    let post = format!("POST /api/v1/reload HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
     let mut held = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..WORKING {
         let mut stream = served.connect().await;
-        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("accepted");
-        stream.readable().await.expect("an answer");
+        stream.write_all(post.as_bytes()).await.expect("accepted");
         held.push(stream);
     }
-    let mut turned_away = served.connect().await;
-    let answer = testing::read(&mut turned_away).await.expect("an answer");
-    assert_eq!((answer.status, answer.body.len()), (503, 60));
-    drop(held);
-    let mut status = 0;
-    for _ in 0..1_000 {
-        let mut stream = served.connect().await;
-        // Who is turned away may find the connection closed under its request.
-        let sent = stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await;
-        status = if sent.is_ok() { testing::read(&mut stream).await.map_or(0, |answer| answer.status) } else { 0 };
-        if status == 200 {
-            break;
-        }
+    while served.fake.reloads.lock().expect("not poisoned").len() < WORKING {
         tokio::task::yield_now().await;
     }
-    assert_eq!(status, 200);
+    for _ in 0..CONNECTIONS {
+        held.push(served.connect().await);
+    }
+    let refused = served.request("POST", "/api/v1/reload").await;
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("5")), "{}", refused.body);
+    assert_eq!(served.request("GET", "/livez").await.status, 200);
+    assert_eq!(served.fake.reloads.lock().expect("not poisoned").len(), WORKING);
+    let at_work = held[..WORKING].iter().filter(|stream| stream.try_read(&mut [0]).is_err());
+    assert_eq!(at_work.count(), WORKING, "one at work was closed");
 }
 
 #[tokio::test]

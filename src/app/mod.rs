@@ -35,7 +35,7 @@ use self::handover::Handover;
 use self::inherited::Inherited;
 use self::parts::Parts;
 use self::program::Program;
-use self::signals::Signals;
+use self::signals::{EarlySignals, Signals};
 use self::stop::{Leave, Stopping};
 use self::workers::Workers;
 
@@ -82,7 +82,7 @@ pub type Reread = Box<dyn Fn() -> Result<Config, Vec<Finding>>>;
 #[derive(Debug)]
 pub struct Starting {
     runtime: Runtime,
-    signals: Signals,
+    signals: EarlySignals,
     inherited: Inherited,
     program: Program,
 }
@@ -98,7 +98,7 @@ pub fn begin() -> Result<Starting, StartError> {
     let runtime = runtime.map_err(|error| failed(format!("the control thread cannot be set up: {error}")))?;
     let signals = {
         let _context = runtime.enter();
-        Signals::take()?
+        EarlySignals::take()?
     };
     Ok(Starting { runtime, signals, inherited, program })
 }
@@ -114,6 +114,7 @@ impl Starting {
         let logging = logging::init(&config.logging).map_err(|error| failed(error.to_string()))?;
         panics::install();
         let ending = runtime.block_on(async {
+            let signals = signals.and_stops()?;
             let running = Running::start(config, logging, inherited, program).await?;
             announce(&running.bound);
             Ok(running.control(signals, reread).await)

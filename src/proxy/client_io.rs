@@ -1,7 +1,8 @@
 //! A client's socket, below TLS: what goes over it is noted, so that a client that does not read can be told.
 //!
 //! Inside: noting what was written, whether the socket takes more, and how it ended; and keeping the place of the connection
-//! under the limits for as long as the socket is open, in a tunnel too. Kept out: time, and what follows
+//! under the limits for as long as the socket is open, in a tunnel too; and ending it so that a broken answer does not look
+//! whole. Kept out: time, and what follows
 //! (`connection.rs`).
 
 use std::io::{self, IoSlice};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::accept_limits::Place;
 use super::gate::state::ClientState;
@@ -19,13 +21,14 @@ use super::gate::state::ClientState;
 pub struct ClientIo<T> {
     io: T,
     state: Arc<ClientState>,
+    reset_at_close: fn(&T),
     _place: Option<Place>,
 }
 
 impl<T> ClientIo<T> {
     /// A socket whose connection has a place under the limits.
     pub fn new(io: T, state: Arc<ClientState>, place: Option<Place>) -> Self {
-        Self { io, state, _place: place }
+        Self { io, state, reset_at_close: |_| {}, _place: place }
     }
 
     fn note_written(&self, result: &Poll<io::Result<usize>>) {
@@ -34,6 +37,24 @@ impl<T> ClientIo<T> {
             Poll::Ready(Ok(bytes)) => self.state.written.add(*bytes as u64),
             Poll::Ready(Err(_)) => self.state.failed.set(true),
             Poll::Pending => {}
+        }
+    }
+}
+
+impl ClientIo<TcpStream> {
+    /// The same for a real socket: where an answer broke off that only the end of the connection delimits, that end is a
+    /// reset.
+    pub fn of_socket(socket: TcpStream, state: Arc<ClientState>, place: Place) -> Self {
+        // Where it fails, the connection is gone already.
+        let reset_at_close = |socket: &TcpStream| drop(socket.set_zero_linger());
+        Self { io: socket, state, reset_at_close, _place: Some(place) }
+    }
+}
+
+impl<T> Drop for ClientIo<T> {
+    fn drop(&mut self) {
+        if self.state.broken.get() {
+            (self.reset_at_close)(&self.io);
         }
     }
 }
@@ -55,6 +76,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.state.broken.get() {
+            // TLS would take its leave, and the answer look whole.
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.note_written(&result);
         result
@@ -79,6 +104,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.broken.get() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderMap, Version};
 use ipnet::IpNet;
 
 use super::context::Client;
+use super::gate::field::is_token;
 use super::target::Target;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -230,9 +231,12 @@ fn made_request_id(bits: u128) -> HeaderValue {
     value_of(&text)
 }
 
+/// Protocols that a tunnel would carry requests for any host in.
+const CARRIERS: [&[u8]; 5] = [b"h2c", b"h2", b"h3", b"http", b"tls"];
+
 /// The token of an upgrade that the client asks for and that can be passed on: HTTP/1.1, named by Connection, one
-/// token, not h2c, which is obsolete and would open a second protocol behind the verdict (RFC 9113 section 3.1), and a
-/// WebSocket only with its handshake.
+/// protocol (RFC 9110 section 7.8), not one that carries further requests behind the verdict (HTTP itself, h2c of RFC 9113
+/// section 3.1, TLS of RFC 2817), whatever its version, and a WebSocket only with its handshake.
 pub fn upgrade_token(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
     if version != Version::HTTP_11 {
         return None;
@@ -243,12 +247,12 @@ pub fn upgrade_token(version: Version, fields: &HeaderMap) -> Option<HeaderValue
     }
     let mut values = fields.get_all(UPGRADE).iter();
     let (Some(token), None) = (values.next(), values.next()) else { return None };
-    let name = token.as_bytes().trim_ascii();
-    let is_passed = match name {
-        _ if name.contains(&b',') || name.eq_ignore_ascii_case(b"h2c") => false,
-        _ if name.eq_ignore_ascii_case(b"websocket") => is_websocket(fields),
-        _ => true,
-    };
+    let mut parts = token.as_bytes().trim_ascii().splitn(2, |byte| *byte == b'/');
+    let name = parts.next().unwrap_or_default();
+    let carries_requests = CARRIERS.iter().any(|carrier| name.eq_ignore_ascii_case(carrier));
+    let is_well_formed = is_token(name) && parts.next().is_none_or(is_token);
+    let is_passed =
+        is_well_formed && !carries_requests && (!name.eq_ignore_ascii_case(b"websocket") || is_websocket(fields));
     is_passed.then(|| token.clone())
 }
 
@@ -397,6 +401,12 @@ mod tests {
         assert!(!asked(Version::HTTP_11, &[("upgrade", "websocket")]));
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c")]));
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c, websocket")]));
+        for token in ["H2C/1", "h2", "HTTP/2.0", "TLS/1.0", "\"h2c\"", "h2c;x", "", "/1", "a/", "a/b/c", "a b"] {
+            assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", token)]), "{token}");
+        }
+        for token in ["SPDY/3.1", "tcp", "h2cx"] {
+            assert!(asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", token)]), "{token}");
+        }
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade")]));
     }
 

@@ -79,6 +79,7 @@ impl<J: Judge> Tunnel<J> {
         let (Ok(client_side), Ok(upstream_side)) = (client_side.await, upstream_side.await) else { return };
         let mut watch = Watch::new(&client, idle_timeout, judge);
         let (mut client_side, mut upstream_side) = (TokioIo::new(client_side), TokioIo::new(upstream_side));
+        let half_closed_timeout = client.worker.settings().limits.keep_alive_timeout;
         let mut ways = [Way::default(), Way::default()];
         let end = poll_fn(|cx| {
             if let Some(end) = watch.verdict(&client, cx) {
@@ -89,6 +90,9 @@ impl<J: Judge> Tunnel<J> {
                 Poll::Pending => {}
             }
             let moved = ways.iter_mut().map(|way| std::mem::take(&mut way.moved)).filter(|moved| *moved).count() > 0;
+            if ways.iter().any(|way| way.is_shut) {
+                watch.shorten(half_closed_timeout);
+            }
             watch.poll_idle(moved, cx)
         })
         .await;
@@ -132,6 +136,14 @@ impl<J: Judge> Watch<J> {
         }
         self.judged_generation = generation;
         self.judge.is_blocked().then_some(End::Blocked)
+    }
+
+    /// One side has ended: an origin that never ends its own must not hold the rest for as long as a living tunnel.
+    fn shorten(&mut self, timeout: Duration) {
+        if timeout < self.idle_timeout {
+            self.idle_timeout = timeout;
+            self.idle.set(timeout);
+        }
     }
 
     fn poll_idle(&self, moved: bool, cx: &mut Context<'_>) -> Poll<End> {

@@ -6,6 +6,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, U
 use http::response::Parts;
 use http::{HeaderMap, StatusCode, Version};
 
+use crate::notice::SLUIS_DECISION;
 use crate::telemetry::outcome::Failure;
 
 use super::headers::remove_hop_by_hop;
@@ -28,6 +29,8 @@ pub fn clean(head: &mut Parts) -> Result<(), Failure> {
         head.headers.remove(CONTENT_LENGTH);
     }
     remove_hop_by_hop(&mut head.headers);
+    // What is decided here, nobody else says.
+    head.headers.remove(SLUIS_DECISION);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto;
 
 use super::counter::{Counter, DURATION_BOUNDS, Gauge, HistogramSum};
-use super::metrics::{ConnectResult, ListenerMetrics, Metrics, UpstreamMetrics};
+use super::metrics::{ConnectResult, HandshakeFailure, ListenerMetrics, Metrics, UpstreamMetrics};
 use super::outcome::{CodeClass, Failure, Outcome, Rejection, UpgradeResult};
 use super::panics;
 
@@ -210,8 +210,17 @@ fn connections(metrics: &Metrics) -> Vec<Family> {
     }
     let active = Family::gauge("sluis_connections_active", "Client connections that are open.");
     let tunnels = Family::gauge("sluis_tunnels_active", "Upgraded connections that are open.");
+    let mut handshakes =
+        Family::counter("sluis_tls_handshakes_failed_total", "TLS handshakes with clients that failed.");
+    for listener in metrics.listeners() {
+        for reason in HandshakeFailure::ALL {
+            let labels = [("listener", &*listener.name), ("reason", reason.label())];
+            handshakes.add(&labels, listener.failed_handshakes(reason) as f64);
+        }
+    }
     vec![
         total,
+        handshakes,
         by_listener(active, metrics, |listener| level(&listener.connections_active)),
         by_listener(tunnels, metrics, |listener| level(&listener.tunnels_active)),
         Family::counter("sluis_tunnels_cut_total", "Upgraded connections that were closed because a block came.")

@@ -53,6 +53,35 @@ pub struct ListenerMetrics {
     pub connections_active: Gauge,
     /// `sluis_tunnels_active`.
     pub tunnels_active: Gauge,
+    handshakes_failed: Box<[Counter]>,
+}
+
+/// Why a TLS handshake with a client failed; the label `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// Not within `tls_handshake_timeout`.
+    Timeout,
+    /// The client closed its side, or took its leave.
+    Closed,
+    /// The client's certificate is missing, or not one of `tls.client_ca`.
+    ClientCertificate,
+    /// Anything else: no common version, cipher or protocol, or bytes that are no TLS.
+    Protocol,
+}
+
+impl HandshakeFailure {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 4] = [Self::Timeout, Self::Closed, Self::ClientCertificate, Self::Protocol];
+
+    /// The value of the label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::ClientCertificate => "client-certificate",
+            Self::Protocol => "protocol",
+        }
+    }
 }
 
 /// How connecting to an upstream ended; the label `result`.
@@ -171,7 +200,20 @@ impl ListenerMetrics {
             connections_http2: Counter::new(workers),
             connections_active: Gauge::new(workers),
             tunnels_active: Gauge::new(workers),
+            handshakes_failed: counters(workers, HandshakeFailure::ALL.len()),
         }
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn count_failed_handshake(&self, worker: WorkerId, reason: HandshakeFailure) {
+        if let Some(counter) = self.handshakes_failed.get(reason as usize) {
+            counter.increment(worker);
+        }
+    }
+
+    /// `sluis_tls_handshakes_failed_total` of a reason.
+    pub fn failed_handshakes(&self, reason: HandshakeFailure) -> u64 {
+        self.handshakes_failed.get(reason as usize).map_or(0, Counter::sum)
     }
 
     /// `sluis_requests_total` of an outcome and a code class.

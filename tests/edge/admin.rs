@@ -1,5 +1,9 @@
 //! The admin endpoint: what it answers, whom it refuses, and that no listener leads to it.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::support::client::get;
 use crate::support::{Connection, Edge, Origin, Setup};
 
@@ -170,4 +174,105 @@ fn metrics_listener_serves_metrics_and_health_and_nothing_else() {
     }
     let head = format!("POST /api/v1/reload HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
     assert!(Connection::plain(address).send(head).read_response().status >= 400);
+}
+
+#[test]
+fn connections_without_a_request_shut_nobody_out() {
+    let origin = Origin::hello();
+    let edge = Setup::new(origin.address()).without_tls().more("[metrics]\naddress = \"127.0.0.1:0\"").start();
+    for name in ["admin", "metrics"] {
+        let address = edge.address(name);
+        let asked = |method: &str, target: &str| {
+            let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+            Connection::plain(address).send(head).read_response().status
+        };
+        let mut held: Vec<Connection> = Vec::new();
+        for round in 0..3 {
+            // Those that were held have been closed meanwhile, most of them; the places are taken again.
+            held.extend((0..200).map(|_| Connection::plain(address)));
+            for begun in [
+                "GET /livez HTTP/1.1\r\nHo",
+                "POST /api/v1/reload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{",
+            ] {
+                for _ in 0..50 {
+                    let mut slow = Connection::plain(address);
+                    // One that had to make room already is as good.
+                    let _ = slow.try_send(begun);
+                    held.push(slow);
+                }
+            }
+            let started = Instant::now();
+            for _ in 0..5 {
+                assert_eq!(asked("GET", "/livez"), 200, "{name}, round {round}");
+                assert_eq!(asked("GET", "/metrics"), 200, "{name}, round {round}");
+                let reload = asked("POST", "/api/v1/reload");
+                assert_eq!(reload, if name == "admin" { 200 } else { 404 }, "{name}, round {round}");
+            }
+            // Idle connections are let go after 5 s anyway; that must not be what made room.
+            assert!(started.elapsed() < Duration::from_secs(10), "{name}, round {round}: {:?}", started.elapsed());
+        }
+    }
+}
+
+#[test]
+fn names_that_were_bound_to_this_machine_see_nothing_but_health_and_metrics() {
+    let (_origin, edge) = edge();
+    let address = edge.address("admin");
+    let ask = |head: String| Connection::plain(address).send(head).read_response();
+    let local =
+        [address.to_string(), format!("LOCALHOST.:{}", address.port()), "[::1]".to_owned(), "127.0.0.1".to_owned()];
+    let foreign = [
+        "rebound.example",
+        "127.0.0.1.rebound.example",
+        "127.0.0.1@rebound.example",
+        "127.0.0.1, rebound.example",
+        "localhost.rebound.example",
+        "",
+    ];
+    for target in ["/", "/api/v1/status", "/api/v1/decisions", "/api/v1/lookup?host=blocked.example"] {
+        for method in ["GET", "HEAD"] {
+            let status = |host: &str| {
+                let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+                Connection::plain(address).send(head).read_head_response().status
+            };
+            for host in &local {
+                assert_eq!(status(host), 200, "{method} {target} {host}");
+            }
+            for host in foreign {
+                assert_eq!(status(host), 403, "{method} {target} {host}");
+            }
+        }
+        assert_eq!(ask(format!("GET {target} HTTP/1.0\r\n\r\n")).status, 200, "{target}");
+        let refused = ask(format!("GET {target} HTTP/1.1\r\nHost: rebound.example\r\n\r\n")).text();
+        assert!(refused.contains("IP address or localhost") && !refused.contains("policy-1"), "{refused}");
+    }
+    for target in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(get(address, "sluis.monitoring.svc", target).status, 200, "{target}");
+    }
+}
+
+#[test]
+fn target_that_names_another_host_than_the_host_field_is_refused() {
+    let (_origin, edge) = edge();
+    let address = edge.address("admin");
+    let other_port = address.port() ^ 1;
+    for (method, target) in [("POST", "/api/v1/reload"), ("GET", "/api/v1/status"), ("GET", "/livez")] {
+        let status = |named: &str, host: &str| {
+            let head = format!("{method} http://{named}{target} HTTP/1.1\r\nHost: {host}\r\n");
+            Connection::plain(address).send(head + "Content-Length: 0\r\n\r\n").read_response().status
+        };
+        let own = address.to_string();
+        assert_eq!(status(&own, &own), 200, "{method} {target}");
+        for (named, host) in [
+            ("rebound.example", &*own),
+            (&*own, "rebound.example"),
+            (&*format!("127.0.0.1@rebound.example:{}", address.port()), &own),
+            (&*format!("127.0.0.1:{other_port}"), &own),
+        ] {
+            assert_eq!(status(named, host), 400, "{method} {named} {host}");
+        }
+    }
+    let both = "GET http://rebound.example/api/v1/status HTTP/1.1\r\nHost: rebound.example\r\n\r\n";
+    assert_eq!(Connection::plain(address).send(both).read_response().status, 403);
+    assert_eq!(edge.metrics().sum("sluis_blocklist_reloads_total", &[("result", "unchanged")]), 1.0);
 }

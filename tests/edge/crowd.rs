@@ -116,6 +116,8 @@ fn normal_client_is_served_in_time_in_a_crowd_of_idle_and_slow_ones() {
         cost.cpu
     );
     assert!(memory < MEMORY, "{} MiB resident", memory >> 20);
+    // A machine that does much else has its say; a crowd that shuts others out costs more than that.
+    assert!(cost.percentile(50) < Duration::from_secs(1), "p50 is {:?}", cost.percentile(50));
     if is_whole && !cfg!(debug_assertions) {
         assert!(cost.percentile(99) < P99, "p99 is {:?}", cost.percentile(99));
     }

@@ -52,6 +52,28 @@ fn p8_body_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[test]
+fn p8_body_without_a_length_that_breaks_off_is_a_reset_to_http_1_0() {
+    // RFC 9112 section 6.3: there are no chunks in HTTP/1.0, so that an end in order would look like the end of the body.
+    let origin = Origin::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n")
+            .then(Step::Wait(Duration::from_millis(100)))
+            .then(Step::Reset)
+    });
+    let whole = Origin::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n0\r\n\r\n")
+    });
+    for (origin, is_whole) in [(&origin, false), (&whole, true)] {
+        let edge = Setup::new(origin.address()).start();
+        for mut connection in [edge.http(), edge.https("open.example")] {
+            connection.send("GET / HTTP/1.0\r\nHost: open.example\r\n\r\n");
+            let end = connection.read_to_end();
+            assert_eq!(end.is_ok(), is_whole, "{end:?}");
+            assert!(connection.take_buffered().windows(9).any(|bytes| bytes == b"only this"));
+        }
+    }
+}
+
+#[test]
 fn p8_body_that_stands_still_is_cut() {
     let origin = Origin::answering(|_| {
         Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this").then(Step::Wait(Duration::from_secs(10)))

@@ -179,3 +179,19 @@ fn blocklist_and_build_are_described() {
     assert_eq!(metrics.value("sluis_blocklist_names", &[("source", "decisions")]), Some(3.0));
     assert_eq!(metrics.sum("sluis_blocklist_reloads_total", &[("result", "applied")]), 1.0);
 }
+
+#[test]
+fn handshakes_that_fail_are_counted_by_their_reason() {
+    let origin = Origin::hello();
+    let edge = Setup::new(origin.address()).limit("tls_handshake_timeout = \"300ms\"").start();
+    let failed = |reason: &str| edge.metrics().sum("sluis_tls_handshakes_failed_total", &[("reason", reason)]);
+    let connect = || Connection::plain(edge.address("https"));
+    assert!(connect().send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n").is_closed());
+    eventually("what is no TLS is counted", || failed("protocol") == 1.0);
+    drop(connect());
+    eventually("who leaves is counted", || failed("closed") == 1.0);
+    assert!(connect().is_closed());
+    eventually("who says nothing is counted", || failed("timeout") == 1.0);
+    assert_eq!(edge.https("open.example").get("open.example", "/").status, 200);
+    assert_eq!(failed("protocol") + failed("closed") + failed("timeout") + failed("client-certificate"), 3.0);
+}

@@ -119,7 +119,7 @@ fn heads_that_come_a_little_at_a_time_are_refused_in_time() {
         besiege(&edge, what, || {
             // Each begins at once, so that its head is what does not come in time.
             let begun = |number: usize| {
-                let mut client = if number % 2 == 0 { edge.http() } else { edge.https("open.example") };
+                let mut client = if number.is_multiple_of(2) { edge.http() } else { edge.https("open.example") };
                 let _ = client.try_send(begin);
                 client
             };

@@ -168,12 +168,12 @@ fn old_process_finishes_its_work_though_the_whole_service_is_told_to_stop() {
 }
 
 /// Waits until the process has taken its signals, which is before it reads its configuration.
-fn takes_signals(edge: &Edge) {
-    eventually("it takes signals", || {
+fn takes(edge: &Edge, signal: Signal) {
+    eventually("it takes the signal", || {
         let status = fs::read_to_string(format!("/proc/{}/status", edge.id())).unwrap_or_default();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
-        // Signals are counted from 1; TERM is taken after USR2.
-        u64::from_str_radix(caught.trim(), 16).unwrap_or_default() >> (Signal::TERM.as_raw() - 1) & 1 == 1
+        // Signals are counted from 1.
+        u64::from_str_radix(caught.trim(), 16).unwrap_or_default() >> (signal.as_raw() - 1) & 1 == 1
     });
 }
 
@@ -188,7 +188,8 @@ fn signals_before_the_configuration_is_read_are_not_lost() {
         mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     });
     let first = edge.id();
-    takes_signals(&edge);
+    // It is taken after HUP.
+    takes(&edge, Signal::USR2);
     for signal in [Signal::HUP, Signal::USR2] {
         edge.signal(signal);
     }
@@ -201,6 +202,19 @@ fn signals_before_the_configuration_is_read_are_not_lost() {
     assert_eq!(edge.wait_exit_of(first), 0);
     assert!(edge.log().contains("told to read everything again"), "{}", edge.log());
     assert_eq!(edge.get("open.example", "/").status, 200);
+}
+
+#[test]
+fn start_that_waits_for_its_configuration_can_be_ended() {
+    let origin = Origin::hello();
+    let mut edge = Edge::start_own_by(&Setup::new(origin.address()).without_tls(), |command| {
+        let file = command.get_current_dir().unwrap().join("sluis.toml");
+        fs::remove_file(&file).unwrap();
+        mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    });
+    takes(&edge, Signal::USR2);
+    edge.signal(Signal::TERM);
+    eventually("it ends", || !edge.is_running());
 }
 
 #[test]
@@ -223,7 +237,8 @@ fn signals_in_any_order_at_any_time_do_no_harm() {
             let mut edge = Edge::start_own_by(&setup, |_| {});
             let first = edge.id();
             if during_start {
-                takes_signals(&edge);
+                // INT is taken last.
+                takes(&edge, Signal::INT);
             } else {
                 edge.wait_for_log("ready", |line| line.contains(" ready "));
             }

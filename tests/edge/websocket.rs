@@ -102,6 +102,60 @@ fn block_cuts_the_tunnels_of_its_host_within_a_second_and_no_others() {
 }
 
 #[test]
+fn protocol_that_would_carry_requests_past_the_verdict_is_not_switched_to() {
+    // RFC 9110 section 7.8: a name and, after a slash, a version. The origin switches to whatever it is asked for.
+    let origin = Origin::answering(|request| match request.header("upgrade") {
+        Some(token) => {
+            Reply::raw(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {token}\r\n\r\n"))
+                .then(Step::Echo)
+        }
+        None => Reply::ok("no upgrade"),
+    });
+    let edge = Setup::new(origin.address()).without_tls().start();
+    for (token, status) in [
+        ("h2c", 200),
+        ("H2C/1", 200),
+        ("HTTP/2.0", 200),
+        ("TLS/1.0", 200),
+        ("\"h2c\"", 200),
+        ("h2c;x", 200),
+        ("", 200),
+        ("h2c, websocket", 200),
+        ("SPDY/3.1", 101),
+        ("tcp", 101),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nHost: open.example\r\nConnection: Upgrade\r\nUpgrade: {token}\r\n\r\n");
+        assert_eq!(edge.http().send(head).read_response().status, status, "{token:?}");
+    }
+    // RFC 6455 section 4.1: without the key, what was checked here would be no handshake for the origin.
+    for field in ["Sec-WebSocket-Key", "sec-websocket-version"] {
+        let head = UPGRADE.replace("Connection: Upgrade", &format!("Connection: Upgrade, {field}"));
+        assert_eq!(edge.http().send(head).read_response().status, 400, "{field}");
+    }
+}
+
+#[test]
+fn tunnel_whose_client_has_gone_does_not_wait_for_an_origin_that_stays() {
+    let (stay, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let origin = Origin::raw(move |mut stream, _| {
+        let _ = std::io::Write::write_all(
+            &mut stream,
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        // It notices nothing until the test is over.
+        let _ = gone.lock().expect("one connection").recv();
+    });
+    let edge = Setup::new(origin.address()).without_tls().limit("keep_alive_timeout = \"300ms\"").start();
+    let mut connection = edge.http();
+    assert_eq!(connection.send(UPGRADE).read_response().status, 101);
+    eventually("it is counted", || edge.metrics().sum("sluis_tunnels_active", &[]) == 1.0);
+    drop(connection);
+    eventually("the tunnel is gone", || edge.metrics().sum("sluis_tunnels_active", &[]) == 0.0);
+    drop(stay);
+}
+
+#[test]
 fn request_with_a_body_or_an_old_version_is_not_upgraded() {
     let origin = echoing_origin();
     let edge = Setup::new(origin.address()).without_tls().start();

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
@@ -151,6 +151,8 @@ fn answer<V: Service>(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
     let head = state.take_verdict();
+    // HTTP/1.0 has no chunks: the end of the connection is the end of the body (RFC 9112 section 6.3).
+    let ends_with_connection = request.version() == Version::HTTP_10;
     if state.requests.get() >= lifetime.requests || Instant::now() >= lifetime.until {
         client.closing.set(true);
     }
@@ -161,7 +163,7 @@ fn answer<V: Service>(
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             busy.0.tunnelled.set(true);
         }
-        Ok(response.map(|body| Answering { body, _busy: busy }))
+        Ok(response.map(|body| Answering { body, ends_with_connection, busy }))
     }
 }
 
@@ -179,7 +181,8 @@ pin_project! {
     struct Answering<B> {
         #[pin]
         body: B,
-        _busy: Busy,
+        ends_with_connection: bool,
+        busy: Busy,
     }
 }
 
@@ -188,7 +191,12 @@ impl<B: Body<Data = Bytes>> Body for Answering<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(cx));
+        if *this.ends_with_connection && matches!(frame, Some(Err(_))) {
+            this.busy.0.broken.set(true);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -385,7 +393,7 @@ where
     // A connection that was closed because it was idle is not waited for: its client may notice late.
     let was_idle = state.quit.get() || state.requests.get() == 0;
     let may_be_sending = gate.is_mid_request() || state.refused.get() || !was_idle;
-    if state.failed.get() || state.gone.get() {
+    if state.failed.get() || state.gone.get() || state.broken.get() {
         return;
     }
     alarm.set(LINGER);

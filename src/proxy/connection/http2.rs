@@ -256,8 +256,8 @@ struct Driver {
     until: Instant,
     alarm: Alarm,
     write: WriteWatch,
-    /// Since when there is no stream, and after how many requests.
-    idle: Option<(Instant, u64)>,
+    /// Since when there is no stream and nothing goes out, and after how many requests and bytes.
+    idle: Option<(Instant, u64, u64)>,
     /// When the streams are looked at next.
     look_at: Option<Instant>,
     is_leaving: bool,
@@ -336,11 +336,12 @@ impl Driver {
 
     fn set_deadline(&mut self) {
         let now = Instant::now();
-        let requests = self.streams.requests.get();
-        if self.streams.open.get() > 0 {
+        let (requests, written) = (self.streams.requests.get(), self.state.written.get());
+        // A stream is over here when hyper has its last piece; the client may still have some of it to read.
+        if self.streams.open.get() > 0 || self.state.write_blocked.get() {
             self.idle = None;
-        } else if self.idle.is_none_or(|(_, before)| before != requests) {
-            self.idle = Some((now, requests));
+        } else if self.idle.is_none_or(|(_, before, sent)| (before, sent) != (requests, written)) {
+            self.idle = Some((now, requests, written));
         }
         // A stream ends in a task of its own, and does not wake this one if it was cut: look now and then, however often
         // frames of the client wake it meanwhile.
@@ -352,7 +353,7 @@ impl Driver {
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        let (since, requests) = self.idle?;
+        let (since, requests, _) = self.idle?;
         let patience = if requests == 0 { self.head_timeout } else { self.keep_alive_timeout };
         Some(since + if self.is_leaving { GOODBYE.min(patience) } else { patience })
     }
@@ -360,12 +361,14 @@ impl Driver {
     /// The alarm rang.
     fn look(&mut self, now: Instant) -> Option<Ending> {
         self.look_at = None;
-        // Where the socket takes no more at the moment, it is the link that is slow, and not a window that is shut.
-        let has_stuck = !self.state.write_blocked.get() && self.streams.has_stuck(now);
+        // Where the socket takes no more at the moment, it is the link that is slow, and not a window that is shut; for a
+        // connection that has had its age, that is no excuse any more.
+        let is_excused = self.state.write_blocked.get() && now < self.until;
+        let has_stuck = !is_excused && self.streams.has_stuck(now);
         if has_stuck || self.write.is_stuck(&self.state, now) {
             return Some(Ending::Stuck);
         }
-        let is_idle = self.streams.open.get() == 0 && self.idle_deadline().is_some_and(|deadline| deadline <= now);
+        let is_idle = self.idle_deadline().is_some_and(|deadline| deadline <= now);
         if is_idle && self.is_leaving {
             return Some(Ending::Idle);
         }

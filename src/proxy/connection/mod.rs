@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 use crate::drain::Phase;
 use crate::host::HostName;
 use crate::live::Live;
+use crate::telemetry::metrics::HandshakeFailure;
 use crate::telemetry::outcome::Rejection;
 use crate::tls;
 
@@ -137,7 +139,7 @@ impl<V: Service> Connections<V> {
     pub fn accept(self: &Rc<Self>, accepted: Accepted) {
         let state = Arc::new(ClientState::default());
         let Accepted { socket, peer, listener, tls, place } = accepted;
-        let io = ClientIo::new(socket, Arc::clone(&state), Some(place));
+        let io = ClientIo::of_socket(socket, Arc::clone(&state), place);
         let new = New { peer, listener, state };
         let connections = Rc::clone(self);
         match tls {
@@ -172,12 +174,21 @@ impl<V: Service> Connections<V> {
         // A handshake that fails or takes too long is no request: the connection closes.
         let stream = tokio::select! {
             biased;
-            handshake = handshake => handshake.ok(),
-            () = due_or_cut(&alarm, &self.worker) => None,
+            handshake = handshake => handshake.map_err(|error| why_handshake_failed(&error)),
+            () = due_or_cut(&alarm, &self.worker) => Err(HandshakeFailure::Timeout),
         };
-        if let Some(stream) = stream {
-            let connections = Rc::clone(&self);
-            self.worker.tasks.spawn(connections.serve_tls(Box::new(stream), new, tls));
+        match stream {
+            Ok(stream) => {
+                let connections = Rc::clone(&self);
+                self.worker.tasks.spawn(connections.serve_tls(Box::new(stream), new, tls));
+            }
+            // What we cut ourselves is nobody's failure.
+            Err(_) if self.worker.phase.get() == Phase::Cut => {}
+            Err(reason) => {
+                if let Some(listener) = self.worker.listener_metrics(new.listener) {
+                    listener.count_failed_handshake(self.worker.id, reason);
+                }
+            }
         }
     }
 
@@ -235,6 +246,16 @@ struct New {
 /// Completes when the alarm is due, or when the stop does not wait any longer.
 async fn due_or_cut(alarm: &Alarm, worker: &Worker) {
     poll_fn(|cx| if worker.phase.get() == Phase::Cut { Poll::Ready(()) } else { alarm.poll_due(cx) }).await;
+}
+
+fn why_handshake_failed(error: &io::Error) -> HandshakeFailure {
+    match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            HandshakeFailure::ClientCertificate
+        }
+        Some(rustls::Error::AlertReceived(_)) | None => HandshakeFailure::Closed,
+        Some(_) => HandshakeFailure::Protocol,
+    }
 }
 
 fn head_limits(limits: &Limits) -> HeadLimits {

@@ -75,16 +75,16 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// A Content-Length: digits only, none of them padding, and few enough (RFC 9110 section 8.6): a zero in front is octal to
-/// some readers. hyper keeps the two largest numbers for itself.
+/// some readers, and what a signed number of 64 bits does not hold is negative to others.
 pub fn content_length(value: &[u8]) -> Option<u64> {
     if matches!(value, [] | [b'0', _, ..]) {
         return None;
     }
-    let add = |sum: u64, byte: &u8| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+    let add = |sum: i64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     };
-    value.iter().try_fold(0, add).filter(|length| *length < u64::MAX - 2)
+    value.iter().try_fold(0, add).map(i64::unsigned_abs)
 }
 
 /// What a Transfer-Encoding asks for (RFC 9112 section 6.1 and 7).
@@ -134,6 +134,8 @@ const GUARDED: [&[u8]; 19] = [
 
 const FORWARDING_PREFIX: &[u8] = b"x-forwarded-";
 
+const WEBSOCKET_PREFIX: &[u8] = b"sec-websocket-";
+
 /// Whether a name has a `_` and spells a framing, forwarding or host field when `_` is read as `-`, as many origins do.
 pub fn is_disguised(name: &[u8]) -> bool {
     name.contains(&b'_') && (starts_forwarding(name) || GUARDED.iter().any(|guarded| spells(name, guarded)))
@@ -147,7 +149,7 @@ pub fn is_connection_safe(value: &[u8]) -> bool {
 }
 
 fn is_end_to_end(option: &[u8]) -> bool {
-    const END_TO_END: [&[u8]; 10] = [
+    const END_TO_END: [&[u8]; 11] = [
         b"host",
         b"content-length",
         b"transfer-encoding",
@@ -158,8 +160,11 @@ fn is_end_to_end(option: &[u8]) -> bool {
         b"x-host",
         b"x-original-host",
         b"x-original-url",
+        b"x-rewrite-url",
     ];
-    starts_forwarding(option) || END_TO_END.iter().any(|name| spells(option, name))
+    // Without them, a handshake that was checked here would be none for the origin (RFC 6455 section 4.1).
+    let starts_websocket = option.get(..WEBSOCKET_PREFIX.len()).is_some_and(|start| spells(start, WEBSOCKET_PREFIX));
+    starts_websocket || starts_forwarding(option) || END_TO_END.iter().any(|name| spells(option, name))
 }
 
 fn starts_forwarding(name: &[u8]) -> bool {
@@ -215,7 +220,8 @@ mod tests {
             ("0", Some(0)),
             ("42", Some(42)),
             ("007", None),
-            ("18446744073709551612", Some(u64::MAX - 3)),
+            ("9223372036854775807", Some(i64::MAX.unsigned_abs())),
+            ("9223372036854775808", None),
             ("", None),
             ("+1", None),
             ("-1", None),
@@ -223,7 +229,6 @@ mod tests {
             ("1,1", None),
             ("0x1", None),
             ("1_0", None),
-            ("18446744073709551613", None),
             ("18446744073709551616", None),
             ("99999999999999999999999", None),
         ] {
@@ -293,6 +298,7 @@ mod tests {
             ("x_forwarded_host", false),
             ("forwarded", false),
             ("via", false),
+            ("Upgrade, Sec-WebSocket-Key", false),
             (":authority", false),
             ("close;q=1", false),
             ("a b", false),

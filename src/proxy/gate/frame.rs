@@ -83,6 +83,11 @@ impl Frames {
 }
 
 impl Frame {
+    /// Whether it brings part of a body.
+    pub fn is_data(&self) -> bool {
+        self.kind == DATA
+    }
+
     /// Whether it brings neither a request nor a body (RFC 9113 section 6).
     pub fn is_without_content(&self) -> bool {
         !matches!(self.kind, DATA | HEADERS | CONTINUATION)

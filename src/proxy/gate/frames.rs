@@ -31,6 +31,10 @@ const FRAMES_A_SECOND: u64 = 100;
 /// answer to a PING or SETTINGS earns less than it cost.
 const BYTES_A_FRAME: u64 = 64;
 
+/// Frames that DATA to the client earns: one that takes messages one by one opens the window for each, and measures the way
+/// with a PING.
+const FRAMES_A_DATA: u64 = 2;
+
 /// How many frames may still come.
 #[derive(Debug)]
 struct Budget {
@@ -45,6 +49,11 @@ impl Budget {
         Self { left: BURST, filled_at: now, filled_after: 0 }
     }
 
+    /// So many more may come.
+    fn earn(&mut self, frames: u64) {
+        self.left = self.left.saturating_add(frames).min(BURST);
+    }
+
     /// Whether so many frames may come. What was earned is looked at only where nothing is left.
     fn spend(&mut self, frames: u64, written: u64, now: impl FnOnce() -> Instant) -> bool {
         if self.left < frames {
@@ -54,7 +63,7 @@ impl Budget {
             let earned =
                 (seconds * FRAMES_A_SECOND as f64) as u64 + written.wrapping_sub(self.filled_after) / BYTES_A_FRAME;
             if earned > 0 {
-                self.left = self.left.saturating_add(earned).min(BURST);
+                self.left = self.left.saturating_add(earned).min(BURST.max(frames));
                 (self.filled_at, self.filled_after) = (now, written);
             }
         }
@@ -90,8 +99,11 @@ impl<S> FrameGate<S> {
         for part in parts {
             let bytes = part.get(..left.min(part.len())).unwrap_or_default();
             left -= bytes.len();
-            let broken = &self.broken;
-            self.written.pass(bytes, |frame| broken.set(broken.get() + u64::from(frame.resets_for_a_broken_rule())));
+            let (broken, budget) = (&self.broken, &mut self.budget);
+            self.written.pass(bytes, |frame| {
+                broken.set(broken.get() + u64::from(frame.resets_for_a_broken_rule()));
+                budget.earn(if frame.is_data() { FRAMES_A_DATA } else { 0 });
+            });
         }
     }
 }
@@ -159,7 +171,11 @@ mod tests {
         assert!(budget.spend(FRAMES_A_SECOND, 0, || after(1)));
         assert!(!budget.spend(1, BYTES_A_FRAME - 1, || after(1)));
         assert!(budget.spend(2, 2 * BYTES_A_FRAME, || after(1)));
-        assert!(!budget.spend(BURST + 1, 1 << 40, || after(100_000)), "no more is saved than one burst");
-        assert!(budget.spend(BURST, 1 << 40, || after(100_000)));
+        assert!(budget.spend(BURST + 1, 1 << 40, || after(100_000)), "more than a burst where that was earned");
+        assert!(!budget.spend(1, 1 << 40, || after(100_000)));
+        budget.earn(FRAMES_A_DATA);
+        assert!(budget.spend(FRAMES_A_DATA, 1 << 40, || after(100_000)));
+        assert!(budget.spend(BURST, 1 << 40, || after(200_000)), "no more is saved than one burst");
+        assert!(!budget.spend(1, 1 << 40, || after(200_000)));
     }
 }

@@ -72,6 +72,8 @@ pub struct ClientState {
     pub refused: Flag,
     /// An upgrade was asked for, so that hyper hands the stream over instead of closing it.
     pub upgradable: Flag,
+    /// An answer broke off that only the end of the connection delimits, so that it must not end in order.
+    pub broken: Flag,
     /// A 101 was sent, so that the rest is a tunnel's.
     pub tunnelled: Flag,
     /// For the gate: the head did not come in time.

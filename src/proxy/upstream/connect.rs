@@ -124,6 +124,10 @@ async fn open_tcp(addresses: &[SocketAddr], first: usize, deadline: Instant) -> 
         failure = match timeout_at(now + share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if is_own_shortage(&error) => return Err(Failure::OutOfResources),
+            // No port is left; for IPv6 it is also what a machine without IPv6 says, and another address may do.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable && address.is_ipv4() => {
+                Failure::OutOfResources
+            }
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Failure::ConnectTimeout,
             Ok(Err(_)) => Failure::ConnectRefused,
             Err(_) => Failure::ConnectTimeout,
@@ -135,7 +139,7 @@ async fn open_tcp(addresses: &[SocketAddr], first: usize, deadline: Instant) -> 
 /// Whether a connect failed because this machine has no more of something, and not because of the server.
 fn is_own_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::AGAIN];
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
     Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
 }
 
@@ -214,7 +218,7 @@ mod tests {
         for (error, is_ours) in [
             (Errno::MFILE, true),
             (Errno::NFILE, true),
-            (Errno::ADDRNOTAVAIL, true),
+            (Errno::ADDRNOTAVAIL, false),
             (Errno::CONNREFUSED, false),
             (Errno::HOSTUNREACH, false),
             (Errno::TIMEDOUT, false),
