@@ -45,6 +45,45 @@ fn replace(path: &Path, text: &str) {
 }
 
 #[test]
+fn p4_odd_bytes_in_a_list_are_read_as_meant_or_refuse_it_whole() {
+    let origin = Origin::hello();
+    let edge = with_feed_in_a_directory(&origin, "").start();
+    let feed = edge.path("lists/feed.txt");
+    let new = b"always.example\nnew.example\n".as_slice();
+    let long = vec![b'a'; 10 << 20];
+    // Whether it comes into force, and the names that it has then.
+    let cases: [(&str, Vec<u8>, Option<u64>); 10] = [
+        ("byte order mark", [b"\xef\xbb\xbf", new].concat(), Some(2)),
+        ("CRLF", b"always.example\r\nnew.example\r\n".to_vec(), Some(2)),
+        ("no newline at the end", b"always.example\nnew.example".to_vec(), Some(2)),
+        ("the same names again and again", new.repeat(1_000), Some(2)),
+        ("comments between", b"# one\nalways.example\n\n# two\nnew.example # three\n".to_vec(), Some(2)),
+        ("NUL", [new, b"a\0b.example\n"].concat(), None),
+        ("no UTF-8", [new, b"\xff\xfe.example\n"].concat(), None),
+        ("UTF-16", new.iter().flat_map(|byte| [*byte, 0]).collect(), None),
+        ("a line of 10 MB", [new, &long, b".example\n"].concat(), None),
+        ("comments alone", b"# nothing\n\n# here\n".to_vec(), None),
+    ];
+    for (what, bytes, names_then) in cases {
+        fs::write(&feed, names("old")).unwrap();
+        assert_eq!(edge.admin_post("/api/v1/reload").status, 200, "{what}");
+        let generation = edge.generation();
+        fs::write(&feed, bytes).unwrap();
+        let answer = edge.admin_post("/api/v1/reload");
+        assert_eq!(answer.status, if names_then.is_some() { 200 } else { 422 }, "{what}: {}", answer.text());
+        let blocked = ["always", "new", "old"].map(|name| edge.get(&format!("{name}.example"), "/").status == 403);
+        assert_eq!(blocked, [true, names_then.is_some(), names_then.is_none()], "{what}");
+        assert_eq!(edge.generation() == generation, names_then.is_none(), "{what}");
+        let status = edge.admin_get("/api/v1/status").json();
+        let sources = status["sources"].as_array().unwrap();
+        let source = sources.iter().find(|source| source["name"] == "feed").unwrap();
+        assert_eq!(source["error"].is_null(), names_then.is_some(), "{what}: {source}");
+        assert_eq!(source["names"], names_then.unwrap_or(2), "{what}: {source}");
+    }
+    assert!(edge.log().lines().all(|line| line.len() < 4_096), "a line of a list is not copied into the log");
+}
+
+#[test]
 fn p4_what_is_no_file_changes_nothing() {
     let spoils: [fn(&Path); 6] = [
         |path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
