@@ -196,6 +196,9 @@ fn what_has_once_disagreed_agrees() {
         // Two Cookie fields with nothing in them become one with nothing in it.
         ("GET / HTTP/1.1\r\nHost: open.example\r\nCookie:\r\nCookie:\r\nCookie: a\r\nCookie:\r\n\r\n", &ends),
         ("GET / HTTP/1.1\r\nHost: open.example\r\nCookie:\r\nCookie: \r\n\r\n", &ends),
+        // Hops that are no number, where the server as a whole is asked.
+        ("OPTIONS * HTTP/1.1\r\nHost: open.example\r\nMax-Forwards: 3\r\nMax-Forwards: 3\r\n\r\n", &ends),
+        ("OPTIONS / HTTP/1.1\r\nHost: open.example\r\nMax-Forwards: 099999999999999999999\r\n\r\n", &ends),
         // Zeros in front of a length.
         ("POST / HTTP/1.1\r\nHost: open.example\r\nContent-Length: 04\r\n\r\nbody", &ends),
         // A CR alone may be the beginning of anything: 408 when nothing more comes.

@@ -24,7 +24,6 @@ use super::context::{Client, ClientTls};
 use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
 use super::exchange::Exchange;
 use super::forward;
-use super::gate::field;
 use super::headers;
 use super::judge::{self, TunnelJudge};
 use super::settings::Settings;
@@ -145,19 +144,24 @@ fn answers_for_itself(parts: &mut Parts, target: &Target) -> Result<bool, Fault>
     if parts.method != Method::OPTIONS {
         return Ok(false);
     }
-    if target.resource == Resource::Server {
-        return Ok(true);
-    }
+    let is_for_all = target.resource == Resource::Server;
     let mut values = parts.headers.get_all(MAX_FORWARDS).iter();
-    let Some(value) = values.next() else { return Ok(false) };
-    // Digits alone, as in a length.
-    let left = field::content_length(value.as_bytes()).filter(|_| values.next().is_none());
+    let Some(value) = values.next() else { return Ok(is_for_all) };
+    let left = number(value.as_bytes()).filter(|_| values.next().is_none());
     let left = left.ok_or(Rejection::MalformedHead)?;
-    if left == 0 {
+    if is_for_all || left == 0 {
         return Ok(true);
     }
     parts.headers.insert(MAX_FORWARDS, HeaderValue::from(left - 1));
     Ok(false)
+}
+
+/// A number of digits alone, as many as there are (RFC 9110 section 7.6.2); one that is too large counts as the largest.
+fn number(digits: &[u8]) -> Option<u64> {
+    let add = |sum: u64, digit: &u8| {
+        digit.is_ascii_digit().then(|| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
 }
 
 fn options() -> Response<Content> {
