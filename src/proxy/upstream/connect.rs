@@ -32,7 +32,7 @@ use super::server::Server;
 pub const RESPONSE_HEAD_BYTES: usize = 64 * 1_024;
 
 /// Bytes that one connection buffers each way; large bodies move in pieces of this size.
-const BUFFER_BYTES: usize = 256 * 1_024;
+const BUFFER_BYTES: usize = 128 * 1_024;
 
 /// Connects to a server and starts to drive the connection, within `timeout` in all.
 ///
