@@ -131,6 +131,7 @@ fn p8_clock_that_is_set_moves_decisions_and_no_timeout() {
     let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
     let library = library.map(|folder| format!("{folder}/faketime/libfaketimeMT.so.1"));
     let Some(library) = library.iter().find(|file| Path::new(file).is_file()) else {
+        assert!(std::env::var("SLUIS_REQUIRE_PEERS").is_err(), "the library of faketime is not where it is looked for");
         eprintln!("skipped: the library of faketime is not where it is looked for");
         return;
     };
