@@ -52,17 +52,17 @@ pub struct Finding {
 impl Finding {
     /// A finding that refuses the input.
     pub fn error(place: Place, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place: Some(place), message: message.into() }
+        Self { severity: Severity::Error, place: Some(place), message: visible(message.into()) }
     }
 
     /// A finding that refuses nothing.
     pub fn warning(place: Place, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, place: Some(place), message: message.into() }
+        Self { severity: Severity::Warning, place: Some(place), message: visible(message.into()) }
     }
 
     /// A finding that refuses the input and has no file, such as a port that is in use.
     pub fn without_place(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place: None, message: message.into() }
+        Self { severity: Severity::Error, place: None, message: visible(message.into()) }
     }
 
     /// Place and message in one line, for the log: it says the severity itself, and has no room for an excerpt.
@@ -77,6 +77,22 @@ impl Finding {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+}
+
+/// A message quotes what an input has: whatever would break the line, or steer a terminal or the order of the text, is shown
+/// escaped.
+fn visible(message: String) -> String {
+    let is_hidden = |char: char| {
+        char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    if !message.contains(is_hidden) {
+        return message;
+    }
+    let mut shown = String::with_capacity(message.len() + 16);
+    for char in message.chars() {
+        if is_hidden(char) { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
 }
 
 impl Place {
@@ -169,6 +185,13 @@ pub fn position(line_index: usize, offset_in_line: usize, line: &str) -> Positio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_break_the_line_or_steer_a_terminal_is_shown_escaped() {
+        let finding = Finding::without_place("`x\r\n{\"level\"}\u{1b}[31m\u{9b}m\u{2028}\u{202e}` and ü");
+        assert_eq!(finding.message, "`x\\r\\n{\"level\"}\\u{1b}[31m\\u{9b}m\\u{2028}\\u{202e}` and ü");
+        assert!(matches!(Finding::without_place("plain").message.as_str(), "plain"));
+    }
 
     #[test]
     fn offset_becomes_line_and_column_in_characters() {

@@ -231,8 +231,8 @@ fn made_request_id(bits: u128) -> HeaderValue {
     value_of(&text)
 }
 
-/// Protocols that a tunnel would carry requests for any host in.
-const CARRIERS: [&[u8]; 5] = [b"h2c", b"h2", b"h3", b"http", b"tls"];
+/// How the names of protocols begin that a tunnel would carry requests for any host in, drafts of them included.
+const CARRIERS: [&[u8]; 6] = [b"h2", b"h3", b"http", b"ptth", b"spdy", b"tls"];
 
 /// The token of an upgrade that the client asks for and that can be passed on: HTTP/1.1, named by Connection, one
 /// protocol (RFC 9110 section 7.8), not one that carries further requests behind the verdict (HTTP itself, h2c of RFC 9113
@@ -249,7 +249,9 @@ pub fn upgrade_token(version: Version, fields: &HeaderMap) -> Option<HeaderValue
     let (Some(token), None) = (values.next(), values.next()) else { return None };
     let mut parts = token.as_bytes().trim_ascii().splitn(2, |byte| *byte == b'/');
     let name = parts.next().unwrap_or_default();
-    let carries_requests = CARRIERS.iter().any(|carrier| name.eq_ignore_ascii_case(carrier));
+    let carries_requests = CARRIERS
+        .iter()
+        .any(|carrier| name.get(..carrier.len()).is_some_and(|start| start.eq_ignore_ascii_case(carrier)));
     let is_well_formed = is_token(name) && parts.next().is_none_or(is_token);
     let is_passed =
         is_well_formed && !carries_requests && (!name.eq_ignore_ascii_case(b"websocket") || is_websocket(fields));
@@ -401,10 +403,13 @@ mod tests {
         assert!(!asked(Version::HTTP_11, &[("upgrade", "websocket")]));
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c")]));
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", "h2c, websocket")]));
-        for token in ["H2C/1", "h2", "HTTP/2.0", "TLS/1.0", "\"h2c\"", "h2c;x", "", "/1", "a/", "a/b/c", "a b"] {
+        for token in [
+            "H2C/1", "h2", "h2c-14", "SPDY/3.1", "HTTP/2.0", "TLS/1.0", "\"h2c\"", "h2c;x", "", "/1", "a/", "a/b/c",
+            "a b",
+        ] {
             assert!(!asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", token)]), "{token}");
         }
-        for token in ["SPDY/3.1", "tcp", "h2cx"] {
+        for token in ["tcp", "h", "xh2c"] {
             assert!(asked(Version::HTTP_11, &[("connection", "upgrade"), ("upgrade", token)]), "{token}");
         }
         assert!(!asked(Version::HTTP_11, &[("connection", "upgrade")]));

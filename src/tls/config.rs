@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::certificate::FILE_BYTES;
@@ -69,11 +69,17 @@ pub(super) fn server_config(
     };
     let mut made = builder.with_cert_resolver(Arc::new(resolver));
     made.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    made.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(failed)?;
+    if config.client_ca.is_none() {
+        made.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(failed)?;
+        // One is enough: clients that open several connections at once are rare, and each costs a record.
+        made.send_tls13_tickets = 1;
+    } else {
+        // A session that goes on shows no certificate: one that has expired since would be good for ever.
+        made.session_storage = Arc::new(NoServerSessionStorage {});
+        made.send_tls13_tickets = 0;
+    }
     // The strongest that both sides have, in the provider's order, and not what the client says that it likes best.
     made.ignore_client_order = true;
-    // One is enough: clients that open several connections at once are rare, and each costs a record.
-    made.send_tls13_tickets = 1;
     Ok(made)
 }
 

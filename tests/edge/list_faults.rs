@@ -354,7 +354,7 @@ fn p4_file_that_may_not_be_read_changes_nothing() {
         edge.metrics().value("sluis_blocklist_last_reload_successful", &[("source", "feed")]) == Some(0.0)
     });
     assert_eq!(edge.get("old.example", "/").status, 403);
-    assert!(edge.log().contains("Permission denied"), "{}", edge.log());
+    edge.wait_for_log("why", |line| line.contains("Permission denied"));
     fs::set_permissions(&feed, all).unwrap();
     eventually("it is well again", || {
         edge.metrics().value("sluis_blocklist_last_reload_successful", &[("source", "feed")]) == Some(1.0)

@@ -172,8 +172,10 @@ fn session_of_one_listener_is_not_resumed_on_another() {
         assert_eq!(origin.requests().len(), before, "{version:?}");
         // The other way round, and back: each listener knows its own sessions only.
         let config = client(version, Some(&root.client((2020, 2090), ClientAuth)));
-        assert_eq!(ask(&config, clients, "open.example", "open.example").unwrap(), (FULL, 200), "{version:?}");
-        assert_eq!(ask(&config, clients, "open.example", "open.example").unwrap(), (RESUMED, 200), "{version:?}");
+        // A session shows no certificate, which may have expired since: none goes on where one is asked for.
+        for _ in 0..2 {
+            assert_eq!(ask(&config, clients, "open.example", "open.example").unwrap(), (FULL, 200), "{version:?}");
+        }
         assert_eq!(ask(&config, open, "open.example", "open.example").unwrap(), (FULL, 200), "{version:?}");
     }
 }
@@ -202,7 +204,7 @@ fn session_of_one_name_is_not_resumed_under_another() {
 }
 
 #[test]
-fn session_does_not_outlive_the_roots_that_it_was_checked_against() {
+fn client_does_not_outlive_the_roots_that_it_was_checked_against() {
     let origin = Origin::hello();
     let (root, next) = (Authority::new("Ours"), Authority::new("Next"));
     let edge = edge_with_clients_of(&origin, &root);
@@ -210,9 +212,7 @@ fn session_does_not_outlive_the_roots_that_it_was_checked_against() {
     let identity = root.client((2020, 2090), ClientAuth);
     let configs = VERSIONS.map(|version| client(version, Some(&identity)));
     for config in &configs {
-        for kind in [FULL, RESUMED] {
-            assert_eq!(ask(config, address, "open.example", "open.example").unwrap(), (kind, 200));
-        }
+        assert_eq!(ask(config, address, "open.example", "open.example").unwrap(), (FULL, 200));
     }
     fs::write(edge.path("clients.pem"), next.pem()).unwrap();
     let newcomer = client(&version::TLS13, Some(&next.client((2020, 2090), ClientAuth)));
