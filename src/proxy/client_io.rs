@@ -2,8 +2,7 @@
 //!
 //! Inside: noting what was written, whether the socket takes more, and how it ended; and keeping the place of the connection
 //! under the limits for as long as the socket is open, in a tunnel too; and ending it so that a broken answer does not look
-//! whole. Kept out: time, and what follows
-//! (`connection.rs`).
+//! whole. Kept out: time, and what follows (`connection.rs`).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -29,6 +28,11 @@ impl<T> ClientIo<T> {
     /// A socket whose connection has a place under the limits.
     pub fn new(io: T, state: Arc<ClientState>, place: Option<Place>) -> Self {
         Self { io, state, reset_at_close: |_| {}, _place: place }
+    }
+
+    /// Nothing goes out behind an answer that broke off: TLS would take its leave, and the answer look whole.
+    fn check_whole(&self) -> io::Result<()> {
+        if self.state.broken.get() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     fn note_written(&self, result: &Poll<io::Result<usize>>) {
@@ -76,10 +80,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.state.broken.get() {
-            // TLS would take its leave, and the answer look whole.
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
+        self.check_whole()?;
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.note_written(&result);
         result
@@ -90,6 +91,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_whole()?;
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.note_written(&result);
         result
@@ -135,6 +137,17 @@ mod tests {
         assert!(written.is_ok() && read.is_ok());
         assert!(!state.write_blocked.get());
         assert_eq!(state.written.get(), 10);
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_out_behind_an_answer_that_broke_off() {
+        let (socket, _client) = tokio::io::duplex(8);
+        let state = Arc::new(ClientState::default());
+        let mut io = ClientIo::new(socket, Arc::clone(&state), None);
+        assert_eq!(io.write_vectored(&[IoSlice::new(b"1")]).await.ok(), Some(1));
+        state.broken.set(true);
+        assert!(io.write(b"2").await.is_err());
+        assert!(io.write_vectored(&[IoSlice::new(b"2")]).await.is_err());
     }
 
     #[tokio::test]
