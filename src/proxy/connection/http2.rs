@@ -60,12 +60,12 @@ where
     let streams = connections.limits(|limits| Rc::new(Streams::new(limits)));
     let mut driver =
         connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), Rc::clone(&streams), limits));
-    let (heads, list_bytes) =
-        connections.limits(|limits| (head_limits(limits), limits.http2_header_list_bytes as usize));
+    let heads = connections
+        .limits(|limits| HeadLimits { bytes: limits.http2_header_list_bytes as usize, ..head_limits(limits) });
     let executor = OnWorker(connections.worker.tasks.clone());
     let service = {
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
-        service_fn(move |request| answer(&service, &client, &streams, (&heads, list_bytes), request))
+        service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
     let io = FrameGate::new(io, Arc::clone(&state), Rc::clone(&client.broken_streams));
     let mut connection =
@@ -111,10 +111,10 @@ fn answer<V: Service>(
     service: &V,
     client: &Rc<Client>,
     streams: &Rc<Streams>,
-    (heads, list_bytes): (&HeadLimits, usize),
+    heads: &HeadLimits,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
-    let head = gate::http2::check(&request, heads, list_bytes);
+    let head = gate::http2::check(&request, heads);
     let stream = Stream::open(streams);
     if streams.requests.get() >= streams.most_requests {
         client.closing.set(true);

@@ -18,13 +18,13 @@ const FIELD_OVERHEAD_BYTES: usize = 32;
 /// The pseudo-fields of a request beside their values (RFC 9113 section 8.3.1).
 const PSEUDO_FIELDS_BYTES: usize = ":method:scheme:authority:path".len() + 4 * FIELD_OVERHEAD_BYTES;
 
-/// Judges the head of an HTTP/2 request, whose header list may have `list_bytes`.
+/// Judges the head of an HTTP/2 request; the bytes of `limits` are those of its header list.
 ///
 /// # Errors
 /// Too many fields or too long a list of them, too long a target or one that is no path, a name that is no token,
 /// whitespace around a value (RFC 9113 section 8.2.1), a name that spells a framing, forwarding or host field with `_`,
 /// two lengths or none in the field, or an expectation other than 100-continue.
-pub fn check<B>(request: &Request<B>, limits: &HeadLimits, list_bytes: usize) -> Result<(), Rejection> {
+pub fn check<B>(request: &Request<B>, limits: &HeadLimits) -> Result<(), Rejection> {
     if request.headers().len() > limits.fields {
         return Err(Rejection::HeadTooLarge);
     }
@@ -39,7 +39,7 @@ pub fn check<B>(request: &Request<B>, limits: &HeadLimits, list_bytes: usize) ->
             return Err(Rejection::MalformedHead);
         }
     }
-    if bytes > list_bytes {
+    if bytes > limits.bytes {
         return Err(Rejection::HeadTooLarge);
     }
     // Equal ones too, as in HTTP/1 (RFC 9110 section 8.6). `h2` takes an empty one as 0.
@@ -111,7 +111,7 @@ mod tests {
             for (name, value) in fields {
                 request = request.header(*name, *value);
             }
-            assert_eq!(check(&request.body(()).expect("a request"), &LIMITS, 1_024), expected, "{uri} {fields:?}");
+            assert_eq!(check(&request.body(()).expect("a request"), &LIMITS), expected, "{uri} {fields:?}");
         }
     }
 
@@ -136,7 +136,8 @@ mod tests {
         // GET, https, a, /: 10 bytes of values. One field `x: y` has 34.
         let whole = PSEUDO_FIELDS_BYTES + 10 + 34;
         let request = || Request::get("https://a/").header("x", "y").body(()).expect("a request");
-        assert_eq!(check(&request(), &LIMITS, whole), Ok(()));
-        assert_eq!(check(&request(), &LIMITS, whole - 1), Err(Rejection::HeadTooLarge));
+        let limits = |bytes| HeadLimits { bytes, ..LIMITS };
+        assert_eq!(check(&request(), &limits(whole)), Ok(()));
+        assert_eq!(check(&request(), &limits(whole - 1)), Err(Rejection::HeadTooLarge));
     }
 }
