@@ -160,7 +160,7 @@ const LISTENER_TLS: Section = Section {
             "client_ca",
             Kind::Path,
             "none",
-            "PEM file of the roots that client certificates are checked against; without it they are not asked for.",
+            "PEM file of the roots that client certificates are checked against; without it they are not asked for. With it, no session is resumed: each connection shows its certificate.",
         ),
     ],
 };
