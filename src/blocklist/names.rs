@@ -90,7 +90,8 @@ impl Names {
     /// bytes where they do not.
     pub fn push(&mut self, pattern: PatternView<'_>, effect: Effect, line: u32, owner: Owner) {
         let relative = |part: &Part| line.checked_sub(part.first_line).and_then(|line| u16::try_from(line).ok());
-        let is_full = |part: &mut Part| relative(part).is_none() || Arc::get_mut(&mut part.block).is_none_or(Block::is_full);
+        let is_full =
+            |part: &mut Part| relative(part).is_none() || Arc::get_mut(&mut part.block).is_none_or(Block::is_full);
         if self.parts.last_mut().is_none_or(is_full) {
             self.parts.push(Part { block: Arc::default(), first_line: line });
         }

@@ -14,12 +14,7 @@ use crate::blocklist::pattern::{Pattern, Reach};
 /// Reads a feed of names. A bare name means what `scope` says; a bare address is that address alone.
 ///
 /// `input` is the file's name in findings, or all that there is to know beside its bytes.
-pub fn parse<'p>(
-    input: impl Into<FeedInput<'p>>,
-    bytes: &[u8],
-    scope: Scope,
-    decision: Arc<Decision>,
-) -> ParsedSource {
+pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
     let bare = match scope {
         Scope::Exact => Reach::Exact,
         Scope::Subtree => Reach::Subtree,

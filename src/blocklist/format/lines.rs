@@ -11,8 +11,8 @@ use super::chunks::chunks;
 use crate::blocklist::objection::{Objection, drop_lines, objection};
 use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
 use crate::blocklist::pattern::Pattern;
-use crate::whole_file::Sha256;
 use crate::finding::{Finding, Place, SourceText, position};
+use crate::whole_file::Sha256;
 
 /// Findings on single lines of one feed that are kept; the others are only counted.
 const KEPT_LINE_FINDINGS: u32 = 100;

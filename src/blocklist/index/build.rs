@@ -86,10 +86,11 @@ pub(super) struct Key {
 pub(super) fn add_keys(keys: &mut Vec<Key>, place: usize, placed: &PlacedBlock, seed: u64) {
     let hasher = hasher(seed);
     let start = (place as u64) << BLOCK_BITS;
-    keys.extend(placed.iter().map(|record| Key {
-        hash: hash(&hasher, record.name),
-        position: start + u64::from(record.offset),
-    }));
+    keys.extend(
+        placed
+            .iter()
+            .map(|record| Key { hash: hash(&hasher, record.name), position: start + u64::from(record.offset) }),
+    );
 }
 
 fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {

@@ -283,7 +283,9 @@ impl Index {
     fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Candidate> {
         let found = self.delta.as_ref().and_then(|delta| self.find(delta, name));
         let found = found.or_else(|| self.find(&self.base.layer, name));
-        found.unwrap_or_default().filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
+        found
+            .unwrap_or_default()
+            .filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
     }
 
     /// What a layer has for a name.

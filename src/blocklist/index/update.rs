@@ -16,7 +16,7 @@ use crate::blocklist::pattern::Reach;
 const LARGEST_PART: usize = 8;
 
 /// Below this many names the part does not matter.
-const ALWAYS_SMALL: usize = 4_096;
+const ALWAYS_SMALL: usize = 16_384;
 
 impl Index {
     /// The index of other content of the same sources, over the same base; none where so much changed that it had better be built.
@@ -59,9 +59,13 @@ impl Index {
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             for (name, concerned) in by_name(self, same_hash) {
                 let before: Vec<Candidate> = self.find(&self.base.layer, name).into_iter().flatten().collect();
-                let live = |candidate: &&Candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live);
+                let live =
+                    |candidate: &&Candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live);
                 let new: Vec<Candidate> = concerned.iter().filter(live).copied().collect();
-                let stay = before.iter().filter(live).map(|candidate| Candidate { position: candidate.position(), ..*candidate });
+                let stay = before
+                    .iter()
+                    .filter(live)
+                    .map(|candidate| Candidate { position: candidate.position(), ..*candidate });
                 let after: Vec<Candidate> = stay.chain(new.iter().copied()).collect();
                 patterns(&before).iter().for_each(|source| names[usize::from(*source)] -= 1);
                 patterns(&after).iter().for_each(|source| names[usize::from(*source)] += 1);

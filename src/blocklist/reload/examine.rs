@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::state::{InForce, Key, Refused, SourceState};
 use crate::blocklist::config::{Config, SourceConfig, SourceContent};
+use crate::blocklist::format::FeedInput;
 use crate::blocklist::guard::{Candidate, Guarded, guard};
 use crate::blocklist::index::IndexSource;
-use crate::blocklist::format::FeedInput;
 use crate::blocklist::parsed::Chunk;
 use crate::blocklist::source;
 use crate::blocklist::source::file::{FILE_BYTES, FileError};

@@ -287,7 +287,9 @@ pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Ind
     let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
     let blocks: usize = contents.iter().map(|content| content.parsed.names.parts().len()).sum();
     if blocks > MAX_BLOCKS {
-        return Err(format!("all sources together have {blocks} blocks of names, more than {MAX_BLOCKS}; shorten the lists"));
+        return Err(format!(
+            "all sources together have {blocks} blocks of names, more than {MAX_BLOCKS}; shorten the lists"
+        ));
     }
     let needed = memory::estimate(names as u64, bytes as u64);
     if let Some(message) = memory::refuse(needed, memory::available()) {
