@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder, hash, hasher};
+use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder};
+use super::walk::NameHasher;
 use super::{Candidate, Index, IndexDecision, IndexException, IndexSource, Role, Source, is_shadow};
 use crate::blocklist::decision::Decision;
 use crate::blocklist::pattern::Reach;
@@ -59,14 +60,15 @@ struct Key {
 }
 
 fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
-    let hasher = hasher(seed);
+    let hasher = NameHasher::new(seed);
     let total = index.sources.iter().map(|source| source.source.parsed.names.len()).sum();
     let mut keys = Vec::with_capacity(total);
     let mut masks = Masks::default();
     for source in &index.sources {
         keys.extend(source.source.parsed.names.iter().map(|record| {
-            masks.add(record.name);
-            Key { hash: hash(&hasher, record.name), position: source.start + u64::from(record.offset) }
+            let name = hasher.name(record.name);
+            masks.add(&name);
+            Key { hash: name.hash, position: source.start + u64::from(record.offset) }
         }));
     }
     keys.sort_unstable();

@@ -43,9 +43,11 @@ impl Index {
             let names = &source.source.parsed.names;
             for record in names.iter().step_by((names.len() / samples.max(1)).max(1)) {
                 let expected = self.candidate(source_index, &record);
-                let is_found = self.table.may_have(super::table::labels(record.name), record.name.len())
-                    && expected
-                        .is_some_and(|expected| self.candidates(record.name).any(|found| found.is_same(&expected)));
+                let name = self.table.hasher().name(record.name);
+                let is_found = self.table.may_have(name.labels, name.bytes.len())
+                    && expected.is_some_and(|expected| {
+                        self.candidates(&name).into_iter().flatten().any(|found| found.is_same(&expected))
+                    });
                 if !is_found {
                     return Err(Box::new(SelfCheckError {
                         source_name: source.source.name.clone(),
@@ -89,7 +91,11 @@ impl Index {
 
     /// Whether a source has exactly this pattern.
     fn blocks_by(&self, source: u16, name: &[u8], reach: Reach) -> bool {
-        self.candidates(name).any(|found| found.source == source && found.reach == reach && !found.role.lifts())
+        let name = self.table.hasher().name(name);
+        self.candidates(&name)
+            .into_iter()
+            .flatten()
+            .any(|found| found.source == source && found.reach == reach && !found.role.lifts())
     }
 
     /// Calls `visit` for each distinct pattern of each source that blocks.

@@ -17,6 +17,8 @@ use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
+mod walk;
+
 mod table;
 
 mod build;
@@ -30,6 +32,7 @@ pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
 
 use table::{Pointer, Table};
+use walk::HashedName;
 
 /// One source, as the index takes it in.
 #[derive(Debug)]
@@ -151,17 +154,31 @@ impl Index {
     /// What blocks a host at a moment. Allocates nothing.
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
-                let Some(decision) = self.competing(&candidate, moment) else { continue };
-                let place = if decision.is_shadow { &mut verdict.shadow } else { &mut verdict.block };
-                if place.is_none() && self.lift_of(host, &candidate, moment.now).is_none() {
-                    *place = self.as_match(&candidate, decision);
-                }
+        for name in self.names_of(host) {
+            if let Some(candidates) = self.candidates(&name) {
+                // The longer name comes later, and its entries count before those of the shorter one.
+                let longer = self.verdict_of(host, &name, candidates, moment);
+                verdict = Verdict { block: longer.block.or(verdict.block), shadow: longer.shadow.or(verdict.shadow) };
             }
-            if verdict.block.is_some() && (verdict.shadow.is_some() || !self.has_shadow) {
-                break;
+        }
+        verdict
+    }
+
+    /// What the entries of one name of the host say.
+    fn verdict_of(
+        &self,
+        host: &HostName,
+        name: &HashedName<'_>,
+        candidates: Candidates<'_>,
+        moment: &Moment,
+    ) -> Verdict<'_> {
+        let mut verdict = Verdict::default();
+        let itself = name.bytes.len() == host.as_bytes().len();
+        for candidate in candidates.filter(|candidate| candidate.covers(itself)) {
+            let Some(decision) = self.competing(&candidate, moment) else { continue };
+            let place = if decision.is_shadow { &mut verdict.shadow } else { &mut verdict.block };
+            if place.is_none() && self.lift_of(host, &candidate, moment.now).is_none() {
+                *place = self.as_match(&candidate, decision);
             }
         }
         verdict
@@ -226,18 +243,21 @@ impl Index {
         self.table.longest_chain()
     }
 
-    /// The host's names that could be in the table, the longest first.
-    fn suffixes<'h>(&self, host: &'h HostName) -> impl Iterator<Item = &'h [u8]> {
-        let mut labels = table::labels(host.as_bytes()) + 1;
-        host.suffixes().filter(move |suffix| {
-            labels -= 1;
-            self.table.may_have(labels, suffix.len())
-        })
+    /// The host's names that could be in the table, the shortest first.
+    #[inline]
+    fn names_of<'h>(&self, host: &'h HostName) -> impl Iterator<Item = HashedName<'h>> {
+        self.table.hasher().names(host).filter(|name| self.table.may_have(name.labels, name.bytes.len()))
     }
 
     /// The entries of a name, in order of precedence.
-    fn candidates(&self, name: &[u8]) -> Candidates<'_> {
-        let found = self.table.find(name, |pointer| match pointer {
+    #[inline(always)]
+    fn candidates(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
+        self.table.find(name.hash, |pointer| self.candidates_at(pointer, name.bytes))
+    }
+
+    /// The entries that a pointer points at, if they are those of that name.
+    fn candidates_at(&self, pointer: Pointer, name: &[u8]) -> Option<Candidates<'_>> {
+        match pointer {
             Pointer::Record(position) => {
                 let (source, record) = self.record(position)?;
                 (record.name == name).then(|| Candidates { one: self.candidate(source, &record), list: &[] })
@@ -247,8 +267,7 @@ impl Index {
                 let (_, record) = self.record(list.first()?.position())?;
                 (record.name == name).then_some(Candidates { one: None, list })
             }
-        });
-        found.unwrap_or(Candidates { one: None, list: &[] })
+        }
     }
 
     /// The record at a position among those of all sources, with the place of its source.
@@ -287,9 +306,9 @@ impl Index {
         if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
             return None;
         }
-        self.suffixes(host).find_map(|suffix| {
-            let itself = suffix.len() == host.as_bytes().len();
-            self.candidates(suffix).filter(|candidate| candidate.covers(itself)).find(|candidate| {
+        self.names_of(host).find_map(|name| {
+            let itself = name.bytes.len() == host.as_bytes().len();
+            self.candidates(&name)?.filter(|candidate| candidate.covers(itself)).find(|candidate| {
                 match candidate.role {
                     Role::Block | Role::BlockImportant => false,
                     Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
