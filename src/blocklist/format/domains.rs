@@ -10,16 +10,13 @@ use super::lines::FeedReader;
 use crate::blocklist::config::Scope;
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
-use crate::blocklist::pattern::{Pattern, Reach};
+use crate::blocklist::pattern::Pattern;
 
 /// Reads a feed of names. A bare name means what `scope` says; a bare address is that address alone.
 ///
 /// `file` is the name that findings give the file.
 pub fn parse(file: &Path, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
-    let bare = match scope {
-        Scope::Exact => Reach::Exact,
-        Scope::Subtree => Reach::Subtree,
-    };
+    let bare = scope.reach();
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
     FeedReader::new(file, source).read(bytes, |feed, line| match Pattern::parse_with(line.content, bare) {
         Ok(pattern) => feed.add(line, &pattern, Effect::Block),

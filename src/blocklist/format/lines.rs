@@ -3,6 +3,7 @@
 //! Inside: bytes to text, places, the walk over a feed's lines with its counts and findings, and the number of names
 //! that a feed's own header states. Kept out: what a line means.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::blocklist::parsed::{Effect, Owner, ParsedSource};
@@ -92,35 +93,75 @@ pub(super) struct FeedLine<'t> {
     pub(super) index: usize,
 }
 
+impl<'t> FeedLine<'t> {
+    /// The same line, of which this part is looked at: a slice of its content.
+    pub(super) fn part(self, content: &'t str) -> Self {
+        Self { content, ..self }
+    }
+
+    /// Where the content begins in the whole line, in bytes.
+    fn start(self) -> usize {
+        let start = self.content.as_ptr().addr().wrapping_sub(self.whole.as_ptr().addr());
+        // What is no part of the line stands for all of it.
+        if start <= self.whole.len() {
+            start
+        } else {
+            self.whole.len() - self.whole.trim_start_matches(WHITE_SPACE).len()
+        }
+    }
+}
+
+/// What a line that is a comment says, without what marks it as one; none for a line that is no comment.
+pub(super) type CommentOf = fn(&str) -> Option<&str>;
+
 /// Collects what the lines of one feed say.
 #[derive(Debug)]
 pub(super) struct FeedReader<'p> {
     file: &'p Path,
     parsed: ParsedSource,
+    comment_of: CommentOf,
 }
 
 impl<'p> FeedReader<'p> {
+    /// Lines that begin with `#` or `!` are comments.
     pub(super) fn new(file: &'p Path, parsed: ParsedSource) -> Self {
-        Self { file, parsed }
+        Self { file, parsed, comment_of: |line| line.strip_prefix(['#', '!']) }
+    }
+
+    /// The same with other comments: `comment_of` is given lines without white space around them.
+    pub(super) fn with_comments(self, comment_of: CommentOf) -> Self {
+        Self { comment_of, ..self }
+    }
+
+    /// Gives the whole text to `read`, for a format whose lines mean something only together.
+    pub(super) fn read_whole(mut self, bytes: &[u8], read: impl FnOnce(&mut Self, &str)) -> ParsedSource {
+        let Some(text) = self.text(bytes) else { return self.parsed };
+        read(&mut self, text);
+        self.parsed.names.shrink_to_fit();
+        self.parsed
+    }
+
+    /// What has been read so far, for such a format: it counts for itself.
+    pub(super) fn parsed(&mut self) -> &mut ParsedSource {
+        &mut self.parsed
+    }
+
+    fn text<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b str> {
+        let text = text_of(self.file, bytes).map_err(|finding| self.parsed.findings.push(*finding)).ok()?;
+        // A record is six bytes longer than its name, and lists have about twenty bytes a line.
+        self.parsed.names.reserve_bytes(text.len() + text.len() / 3);
+        Some(text)
     }
 
     /// Walks the lines; `read` is called for each that is neither blank nor a comment.
     pub(super) fn read(mut self, bytes: &[u8], mut read: impl FnMut(&mut Self, FeedLine<'_>)) -> ParsedSource {
-        let text = match text_of(self.file, bytes) {
-            Ok(text) => text,
-            Err(finding) => {
-                self.parsed.findings.push(*finding);
-                return self.parsed;
-            }
-        };
-        // A record is six bytes longer than its name, and lists have about twenty bytes a line.
-        self.parsed.names.reserve_bytes(text.len() + text.len() / 3);
+        let Some(text) = self.text(bytes) else { return self.parsed };
         for (index, whole) in text.split('\n').enumerate() {
             let trimmed = whole.trim_matches(WHITE_SPACE);
             if !trimmed.is_empty() || index == 0 {
                 self.parsed.lines.total = line_number(index);
             }
-            if let Some(comment) = trimmed.strip_prefix(['#', '!']) {
+            if let Some(comment) = (self.comment_of)(trimmed) {
                 if self.parsed.lines.content == 0 && self.parsed.stated_count.is_none() {
                     self.parsed.stated_count = stated_count(comment);
                 }
@@ -143,22 +184,40 @@ impl<'p> FeedReader<'p> {
         }
     }
 
-    /// Counts a line that is not a name, and keeps the finding if it is one of the first.
-    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn std::fmt::Display) {
+    /// Counts a line that says something about other things than hosts.
+    pub(super) fn skip(&mut self) {
+        self.parsed.lines.skipped += 1;
+    }
+
+    /// Counts a line that is not a name, and keeps the finding, at its content, if it is one of the first. Once a line.
+    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn fmt::Display) {
+        self.unreadable(line, &format_args!("is not a name: {why}"));
+    }
+
+    /// The same of a line that is wrong in another way: `what` goes on after its content.
+    pub(super) fn unreadable(&mut self, line: FeedLine<'_>, what: &dyn fmt::Display) {
         self.parsed.lines.wrong += 1;
-        if self.parsed.lines.wrong > KEPT_LINE_FINDINGS {
-            return;
+        if self.parsed.lines.wrong <= KEPT_LINE_FINDINGS {
+            let finding = Finding::warning(self.place(line), format!("`{}` {what}", shown(line.content)));
+            self.parsed.findings.push(finding);
         }
-        let start = line.whole.len() - line.whole.trim_start_matches(WHITE_SPACE).len();
-        let place = Place { file: self.file.to_path_buf(), position: Some(position(line.index, start, line.whole)) };
-        let message = format!("`{}` is not a name: {why}", shown(line.content));
-        self.parsed.findings.push(Finding::warning(place, message));
+    }
+
+    /// Refuses the feed because of a line.
+    pub(super) fn refuse(&mut self, line: FeedLine<'_>, why: &str) {
+        let finding = Finding::error(self.place(line), why);
+        self.parsed.findings.push(finding);
+    }
+
+    fn place(&self, line: FeedLine<'_>) -> Place {
+        Place { file: self.file.to_path_buf(), position: Some(position(line.index, line.start(), line.whole)) }
     }
 }
 
-const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
+/// What may stand around the words of a line.
+pub(super) const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
 
-fn line_number(index: usize) -> u32 {
+pub(super) fn line_number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }
 
@@ -180,7 +239,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The count in a comment such as `Entries: 190,215`, `Domains: 7355` or `Number of unique domains: 153,663`.
-fn stated_count(comment: &str) -> Option<u64> {
+pub(super) fn stated_count(comment: &str) -> Option<u64> {
     let (key, value) = comment.split_once(':')?;
     let mut words =
         key.trim_matches(['#', '!', ' ', '\t']).split_ascii_whitespace().map(str::to_ascii_lowercase).peekable();

@@ -5,8 +5,13 @@
 
 pub mod fields;
 mod lines;
+mod zone_text;
 
+pub mod adblock;
 pub mod decisions;
+pub mod dnsmasq;
 pub mod domains;
+pub mod hosts;
+pub mod rpz;
 
 pub use lines::{place_of_host, place_of_line};

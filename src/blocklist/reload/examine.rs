@@ -85,10 +85,10 @@ impl Examiner<'_> {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
                 let message = "the file changes while it is read; write to a temporary file and rename it";
-                return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
+                return refused(None, vec![Finding::error(Place::file(&source.config.path), message)]);
             }
             Err(FileError::Changing) => return Step::Changing,
-            Err(FileError::Refused(finding)) => return refused(vec![finding]),
+            Err(FileError::Refused(finding)) => return refused(None, vec![finding]),
         };
         let key = Key::new(file.sha256, &source.config, self.config);
         let may_shrink = self.allow_shrink.contains(&source.config.name);
@@ -98,11 +98,15 @@ impl Examiner<'_> {
         if !may_shrink && source.refused.as_ref().is_some_and(|refused| refused.key == Some(key)) {
             return Step::RefusedBefore;
         }
-        let parsed = source::parse(&source.config, &source.config.path, &file.bytes);
+        let list = match source::compression::decompressed(&source.config.path, &file.bytes) {
+            Ok(list) => list,
+            Err(finding) => return refused(Some(key), vec![finding]),
+        };
+        let parsed = source::parse(&source.config, &source.config.path, &list);
         // A start tells everything that is wrong in one run.
         let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
         let names_before = if may_shrink { 0 } else { self.names_before(source, file.sha256) };
-        match self.guard(source, parsed, &file.bytes, names_before) {
+        match self.guard(source, parsed, &list, names_before) {
             Err(findings) => {
                 let (findings, ids) = (findings.into(), ids.into());
                 Step::Refused(Refused { key: Some(key), findings, by_another_source: false, ids })
@@ -153,7 +157,8 @@ impl Examiner<'_> {
 
     /// A copy was in force once: it may be as small as it is.
     fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
-        self.guard(source, source::parse(&source.config, &source.config.path, bytes), bytes, 0)
+        let list = source::compression::decompressed(&source.config.path, bytes).map_err(|finding| vec![finding])?;
+        self.guard(source, source::parse(&source.config, &source.config.path, &list), &list, 0)
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
@@ -203,7 +208,7 @@ impl Examiner<'_> {
     }
 }
 
-/// A refusal of what could not be read: it may be good the next time.
-fn refused(findings: Vec<Finding>) -> Step {
-    Step::Refused(Refused { key: None, findings: findings.into(), by_another_source: false, ids: Arc::default() })
+/// A refusal of what could not be read: without a key, it may be good the next time.
+fn refused(key: Option<Key>, findings: Vec<Finding>) -> Step {
+    Step::Refused(Refused { key, findings: findings.into(), by_another_source: false, ids: Arc::default() })
 }

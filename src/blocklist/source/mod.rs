@@ -4,21 +4,25 @@
 
 pub(super) mod difference;
 pub(super) mod file;
+pub(super) mod compression;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::config::{FeedFormat, SourceConfig, SourceContent};
-use super::format::{decisions, domains};
+use super::format::{adblock, decisions, dnsmasq, domains, hosts, rpz};
 use super::parsed::ParsedSource;
 
 /// Parses a source's bytes by its format; `file` is the name that findings give them.
 pub(super) fn parse(source: &SourceConfig, file: &Path, bytes: &[u8]) -> ParsedSource {
-    match &source.content {
-        SourceContent::Decisions => decisions::parse(file, bytes),
-        SourceContent::Feed { format: FeedFormat::Domains, scope, decision } => {
-            domains::parse(file, bytes, *scope, Arc::new((**decision).clone()))
-        }
+    let SourceContent::Feed { format, decision } = &source.content else { return decisions::parse(file, bytes) };
+    let decision = Arc::new((**decision).clone());
+    match *format {
+        FeedFormat::Domains(scope) => domains::parse(file, bytes, scope, decision),
+        FeedFormat::Hosts(scope) => hosts::parse(file, bytes, scope, decision),
+        FeedFormat::Adblock => adblock::parse(file, bytes, decision),
+        FeedFormat::Dnsmasq => dnsmasq::parse(file, bytes, decision),
+        FeedFormat::Rpz => rpz::parse(file, bytes, decision),
     }
 }
 
@@ -26,6 +30,6 @@ pub(super) fn parse(source: &SourceConfig, file: &Path, bytes: &[u8]) -> ParsedS
 pub(super) fn format_name(content: &SourceContent) -> &'static str {
     match content {
         SourceContent::Decisions => "decisions",
-        SourceContent::Feed { format: FeedFormat::Domains, .. } => "domains",
+        SourceContent::Feed { format, .. } => format.name(),
     }
 }
