@@ -6,6 +6,8 @@
 pub mod fields;
 mod lines;
 mod zone_text;
+#[cfg(test)]
+mod testing;
 
 pub mod adblock;
 pub mod decisions;

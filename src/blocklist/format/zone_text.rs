@@ -301,13 +301,23 @@ impl Names {
             Some(origin) if origin.is_empty() => Owner::Name(Cow::Borrowed(written)),
             Some(origin) if written == "@" => Owner::Name(Cow::Owned(origin.clone())),
             Some(origin) => Owner::Name(Cow::Owned(format!("{written}.{origin}"))),
+            None => self.owner_outside(written),
+        }
+    }
+
+    /// The owner of a row where the origin is not in the zone: the root, as a rule, from which on the zone is named.
+    fn owner_outside(&self, written: &str) -> Owner<'static> {
+        let absolute = self.absolute(written).unwrap_or_default();
+        match self.zone.as_ref().and_then(|zone| relative(&absolute, zone)) {
+            Some("") => Owner::Zone,
+            Some(name) => Owner::Name(Cow::Owned(name.to_owned())),
             None => Owner::Outside("is relative to an `$ORIGIN` that is not in the zone".to_owned()),
         }
     }
 
     fn take_zone(&mut self, owner: &str) {
         if !std::mem::replace(&mut self.has_soa, true) {
-            self.zone = self.absolute(owner).or(self.zone.take());
+            self.zone = self.absolute(owner).or_else(|| self.zone.take());
             self.place_origin();
         }
     }

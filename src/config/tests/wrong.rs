@@ -245,13 +245,12 @@ fn wrong_blocklists_are_refused() {
     ]);
 }
 
+const RECORD: &str = "decision = { id = \"x\", basis = \"security\", decided_by = \"me\", decided_at = 2026-11-01 }\n";
+
 #[test]
-fn wrong_sources_are_refused() {
-    const RECORD: &str =
-        "decision = { id = \"x\", basis = \"security\", decided_by = \"me\", decided_at = 2026-11-01 }\n";
+fn wrong_formats_of_sources_are_refused() {
     let source = |text: &str| format!("{LEAST}{OPERATOR}[blocklist.source.x]\n{text}");
     each_is_refused(&[
-        (source("format = \"decisions\"\n"), &["`blocklist.source.x.path` is missing"]),
         (
             source("path = \"x.txt\"\nformat = \"list\"\n"),
             &[
@@ -289,6 +288,14 @@ fn wrong_sources_are_refused() {
             source("path = \"x.txt\"\nformat = \"domains\"\n"),
             &["`blocklist.source.x.scope` is missing", "`blocklist.source.x.decision` is missing"],
         ),
+    ]);
+}
+
+#[test]
+fn wrong_sources_are_refused() {
+    let source = |text: &str| format!("{LEAST}{OPERATOR}[blocklist.source.x]\n{text}");
+    each_is_refused(&[
+        (source("format = \"decisions\"\n"), &["`blocklist.source.x.path` is missing"]),
         (
             source(&format!("path = \"x.txt\"\nformat = \"domains\"\nscope = \"wide\"\n{RECORD}")),
             &["13:9: `blocklist.source.x.scope` is \"wide\"; expected \"exact\" or \"subtree\""],
