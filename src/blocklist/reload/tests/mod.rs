@@ -64,7 +64,7 @@ impl Lists {
         let path = self.path(name);
         fs::write(&path, text).expect("written");
         let decision = Box::new(decision(&format!("{name}-feed"), Basis::Security));
-        let content = SourceContent::Feed { format: FeedFormat::Domains, scope: Scope::Subtree, decision };
+        let content = SourceContent::Feed { format: FeedFormat::Domains(Scope::Subtree), decision };
         self.config.sources.push(SourceConfig { name: name.to_owned(), path, content });
         self
     }
