@@ -1,11 +1,15 @@
 //! The tests of the index: what it says against a scan of all entries, and its answers one by one.
 //!
-//! Inside: making lists, random and large, and the scan. Kept out: answers one by one (`examples.rs`), and lists of every
-//! size (`sizes.rs`).
+//! Inside: making lists, random and large, and the scan. Kept out: answers one by one (`examples.rs`), lists of every
+//! size (`sizes.rs`), and files of all formats (`mixed.rs`).
 
 mod examples;
+mod mixed;
 mod sizes;
+mod world;
 
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
