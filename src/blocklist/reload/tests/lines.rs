@@ -78,6 +78,11 @@ const EDITS: &[Edit] = &[
     ("last line gone", |lines| text(&lines[..NAMES - 1])),
     ("a block gone", |lines| text(&lines[..1_000]) + &text(&lines[1_700..])),
     ("everything twice", |lines| text(&lines).repeat(2)),
+    ("everything twice without the first third", |lines| text(&lines[1_000..]) + &text(&lines)),
+    ("everything twice without the last third", |lines| text(&lines) + &text(&lines[..2_000])),
+    ("everything three times, once backwards", |lines| {
+        text(&lines) + &lines.iter().rev().map(|line| format!("{line}\n")).collect::<String>() + &text(&lines)
+    }),
     ("every line twice", |lines| lines.iter().map(|line| format!("{line}\n{line}\n")).collect()),
     ("a block once more before everything", |lines| text(&lines[2_000..]) + &text(&lines)),
     ("a block once more behind everything", |lines| text(&lines) + &text(&lines[..1_000])),
@@ -127,7 +132,8 @@ fn assert_lines_are_those_of(text: &str, running: &Running, what: &str) {
 /// Each edit is made of the list as it was at first, and comes over what the edit before it has left.
 #[test]
 fn lines_in_force_are_those_of_the_file_after_every_edit() {
-    let mut lists = Lists::new().with_feed("feed", &text(&list()));
+    // Every name is repeated in the beginning, in another piece of the file: what is left of a name when one of its lines goes?
+    let mut lists = Lists::new().with_feed("feed", &text(&list()).repeat(2));
     lists.config.max_shrink_percent = 100;
     lists.config.state_directory = None;
     let running = lists.start();

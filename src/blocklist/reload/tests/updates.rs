@@ -176,7 +176,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let feeds = std::array::from_fn(|feed| Feed {
-            lines: (0..LINES).map(|at| Line::of((at * 7 + feed * 500) % POOL, at * 3 + feed)).collect(),
+            // The last quarter repeats the first.
+            lines: (0..LINES)
+                .map(|at| Line::of((at % (LINES / 4 * 3) * 7 + feed * 500) % POOL, at * 3 + feed))
+                .collect(),
             ..Feed::default()
         });
         let mut lists = Lists::new().with_decisions("own", "# no records yet\n");
