@@ -30,6 +30,10 @@ const IN_FORCE: Duration = Duration::from_millis(300);
 /// is read whole. A second copy of the names or of the table and what leads to it does not fit.
 const EDIT_BYTES_A_NAME: u64 = 20;
 
+/// A merge builds a second table beside the first: twelve bytes a name, and sixteen while it sorts. The names themselves are
+/// the same.
+const MERGE_BYTES_A_NAME: u64 = 32;
+
 struct Scale {
     names: usize,
     is_large: bool,
@@ -329,6 +333,16 @@ fn edit_and_measure(
     Measured { what, by: if by_api { "api" } else { "event" }, took, growth }
 }
 
+/// Memory that the merge of the last edit takes at most: it comes when nothing has changed for 25 times the quiet time.
+fn measure_merge(scale: &Scale, edge: &Edge, version: &Version) -> u64 {
+    let before = scale.rss_at_rest(edge);
+    edge.forget_peak_rss();
+    thread::sleep(scale.settle * 25 + Duration::from_secs(3));
+    scale.rss_at_rest(edge);
+    assert_eq!(edge.get("before.test", "/").status, if version.blocks("before.test", scale.names) { 403 } else { 200 });
+    edge.peak_rss_bytes().saturating_sub(before)
+}
+
 #[test]
 fn edit_of_one_line_is_in_force_soon_and_takes_no_second_copy_of_the_list() {
     let scale = Scale::new();
@@ -352,6 +366,7 @@ fn edit_of_one_line_is_in_force_soon_and_takes_no_second_copy_of_the_list() {
             assert_eq!(edge.get(host, "/").status, expected, "after `{what}`: {host}");
         }
     }
+    let merge = scale.is_large.then(|| measure_merge(&scale, &edge, &version));
     let file = fs::metadata(edge.path("feed.txt")).unwrap().len();
     for Measured { what, by, took, growth } in &measured {
         let beyond = growth.saturating_sub(file) as f64 / names as f64;
@@ -363,7 +378,18 @@ fn edit_of_one_line_is_in_force_soon_and_takes_no_second_copy_of_the_list() {
             file >> 10
         );
     }
+    if let Some(growth) = merge {
+        let a_name = growth as f64 / names as f64;
+        eprintln!(
+            "{names} names, merged into the base: memory grew by {} KiB at most, {a_name:.1} bytes a name",
+            growth >> 10
+        );
+    }
     if scale.is_measured() {
+        assert!(
+            merge.is_some_and(|growth| growth <= MERGE_BYTES_A_NAME * names as u64),
+            "the merge took {merge:?} bytes"
+        );
         for Measured { what, by, took, growth } in &measured {
             let allowed = if *by == "api" { IN_FORCE } else { SETTLE + IN_FORCE };
             assert!(*took <= allowed, "{what} by {by} is in force after {took:?}");

@@ -218,6 +218,15 @@ impl World {
         sources.flat_map(|source| of_source(source).into_iter().map(|pattern| (source.name.clone(), pattern))).collect()
     }
 
+    /// Makes an edit and brings it into force.
+    fn edit(&mut self, running: &Running, edit: &Edit) -> ReloadReport {
+        if self.make(edit) {
+            running.apply(self.lists.config.clone()).expect("every source loads")
+        } else {
+            running.reload()
+        }
+    }
+
     /// Makes an edit on disk; whether the configuration is another one.
     fn make(&mut self, edit: &Edit) -> bool {
         match edit {
@@ -292,27 +301,49 @@ fn hosts<'p>(touched: impl Iterator<Item = &'p (String, String)>, sample: usize)
     names.flat_map(|name| [format!("w.{name}"), format!("w{name}"), name]).collect()
 }
 
+/// Makes the edits one after the other, and compares after each.
+fn walk(sequence: &[Edit]) {
+    let mut world = World::new();
+    let running = world.lists.start();
+    for (step, edit) in sequence.iter().enumerate() {
+        let (before, generation) = (world.patterns(), running.generation());
+        let report = world.edit(&running, edit);
+        let after = world.patterns();
+        assert_eq!(report.failed, [], "step {step}");
+        let (added, removed) = (after.difference(&before).count(), before.difference(&after).count());
+        assert_eq!((report.added, report.removed), (added, removed), "step {step}");
+        let is_change = added + removed > 0;
+        assert!(report.generation > generation || report.generation == generation && !is_change, "step {step}");
+        let hosts = hosts(before.symmetric_difference(&after), step);
+        assert_as_from_nothing(&running, &world.lists.config, &hosts, &format!("step {step}"));
+    }
+}
+
+/// The same where changes are merged into the base as soon as they are in force, so that they come by themselves too.
+fn walk_with_merges(sequence: &[Edit]) {
+    let mut world = World::new();
+    world.lists.config.settle = Duration::from_millis(1);
+    let running = world.lists.start();
+    for (step, edit) in sequence.iter().enumerate() {
+        let before = world.patterns();
+        assert_eq!(world.edit(&running, edit).failed, [], "step {step}");
+        let hosts = hosts(before.symmetric_difference(&world.patterns()), step);
+        let is_merged = |running: &Running| running.blocklist.load_full().value.index().delta_names() == 0;
+        running.until("the change is in the base", is_merged);
+        assert_as_from_nothing(&running, &world.lists.config, &hosts, &format!("step {step}, merged"));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_in_force_after_edits_is_what_a_start_would_have(sequence in proptest::collection::vec(edits(), 1..10)) {
-        let mut world = World::new();
-        let running = world.lists.start();
-        for (step, edit) in sequence.iter().enumerate() {
-            let (before, generation) = (world.patterns(), running.generation());
-            let report = if world.make(edit) {
-                running.apply(world.lists.config.clone()).expect("every source loads")
-            } else {
-                running.reload()
-            };
-            let after = world.patterns();
-            prop_assert_eq!(&report.failed, &[], "step {}", step);
-            let (added, removed) = (after.difference(&before).count(), before.difference(&after).count());
-            prop_assert_eq!((report.added, report.removed), (added, removed), "step {}", step);
-            prop_assert!(report.generation >= generation && (added + removed == 0 || report.generation > generation));
-            let hosts = hosts(before.symmetric_difference(&after), step);
-            assert_as_from_nothing(&running, &world.lists.config, &hosts, &format!("step {step}"));
-        }
+        walk(&sequence);
+    }
+
+    #[test]
+    fn what_is_merged_after_edits_is_what_a_start_would_have(sequence in proptest::collection::vec(edits(), 1..4)) {
+        walk_with_merges(&sequence);
     }
 }
