@@ -112,7 +112,7 @@ fn assert_lines_are_those_of(text: &str, running: &Running, what: &str) {
     let (names, wrong) = read(text);
     let snapshot = running.blocklist.load_full();
     let index = snapshot.value.index();
-    let once = list().into_iter().flat_map(|name| [name.replace("example", "test"), name]);
+    let once = list().into_iter().step_by(7).flat_map(|name| [name.replace("example", "test"), name]);
     for name in names.keys().cloned().chain(once) {
         let host = HostName::parse(format!("www.{name}").as_bytes()).expect("a host");
         let found = index.verdict(&host, &moment()).block.map(|found| found.line);
