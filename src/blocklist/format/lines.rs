@@ -20,8 +20,13 @@ const SHOWN_CHARACTERS: usize = 60;
 
 /// The text of a file, without a byte order mark; invalid UTF-8 refuses the file.
 pub(super) fn text_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
+    utf8_of(file, bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes))
+}
+
+/// The text of a file or of a piece of it, in which a byte order mark is a character as any other.
+fn utf8_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Ok(text) => Ok(text),
         Err(error) => {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
@@ -194,7 +199,7 @@ impl<'p> FeedReader<'p> {
         bytes: &[u8],
         read: &mut impl FnMut(&mut Self, FeedLine<'_>),
     ) -> Result<ParsedSource, Box<Finding>> {
-        let text = text_of(self.input.file, bytes)?;
+        let text = utf8_of(self.input.file, bytes)?;
         for (index, whole) in text.split('\n').enumerate() {
             let trimmed = whole.trim_matches(WHITE_SPACE);
             if !trimmed.is_empty() {
