@@ -48,6 +48,48 @@ const RPZ: &str = "$TTL 60\n$ORIGIN rpz.local.\n@ SOA localhost. root.localhost.
                    good.c.rpz.test CNAME rpz-passthru.\nlocal.rpz.test A 192.0.2.1\n24.0.2.0.192.rpz-ip CNAME .\n";
 const DOMAINS: &str = "kept.domains.test\n*.below.domains.test\n";
 
+/// What is blocked by those lists, and by which decision.
+const BLOCKED: [(&str, &str); 15] = [
+    ("a.hosts.test", "hosts"),
+    ("b.hosts.test", "hosts"),
+    ("c.hosts.test", "hosts"),
+    ("a.adblock.test", "adblock"),
+    ("x.y.a.adblock.test", "adblock"),
+    // `$important` stands against the exceptions of its own list.
+    ("bad.good.a.adblock.test", "adblock"),
+    ("a.dnsmasq.test", "dnsmasq"),
+    ("www.b.dnsmasq.test", "dnsmasq"),
+    ("c.dnsmasq.test", "dnsmasq"),
+    ("a.rpz.test", "rpz"),
+    ("www.b.rpz.test", "rpz"),
+    ("c.rpz.test", "rpz"),
+    ("x.c.rpz.test", "rpz"),
+    // The exception of another list lifts nothing here.
+    ("kept.domains.test", "domains"),
+    ("x.below.domains.test", "domains"),
+];
+
+/// What is not.
+const FORWARDED: [&str; 17] = [
+    "localhost",
+    "www.a.hosts.test",
+    "router.hosts.test",
+    "adblock.test",
+    "good.a.adblock.test",
+    "x.good.a.adblock.test",
+    "path.adblock.test",
+    "other.adblock.test",
+    "dnsmasq.test",
+    "resolved.dnsmasq.test",
+    "sent.dnsmasq.test",
+    "x.a.rpz.test",
+    "b.rpz.test",
+    "good.c.rpz.test",
+    "local.rpz.test",
+    "www.kept.domains.test",
+    "below.domains.test",
+];
+
 #[test]
 fn each_format_blocks_what_its_lines_say_and_nothing_else() {
     let origin = Origin::hello();
@@ -65,49 +107,11 @@ fn each_format_blocks_what_its_lines_say_and_nothing_else() {
         .more(&feed("rpz", "rpz.zone", "rpz", None))
         .more(&feed("domains", "domains.txt", "domains", Some("exact")))
         .start();
-    let blocked = [
-        ("a.hosts.test", "hosts"),
-        ("b.hosts.test", "hosts"),
-        ("c.hosts.test", "hosts"),
-        ("a.adblock.test", "adblock"),
-        ("x.y.a.adblock.test", "adblock"),
-        // `$important` stands against the exceptions of its own list.
-        ("bad.good.a.adblock.test", "adblock"),
-        ("a.dnsmasq.test", "dnsmasq"),
-        ("www.b.dnsmasq.test", "dnsmasq"),
-        ("c.dnsmasq.test", "dnsmasq"),
-        ("a.rpz.test", "rpz"),
-        ("www.b.rpz.test", "rpz"),
-        ("c.rpz.test", "rpz"),
-        ("x.c.rpz.test", "rpz"),
-        // The exception of another list lifts nothing here.
-        ("kept.domains.test", "domains"),
-        ("x.below.domains.test", "domains"),
-    ];
-    for (host, decision) in blocked {
+    for (host, decision) in BLOCKED {
         let answer = edge.get(host, "/");
         assert_eq!((answer.status, answer.header("sluis-decision")), (403, Some(decision)), "{host}");
     }
-    let forwarded = [
-        "localhost",
-        "www.a.hosts.test",
-        "router.hosts.test",
-        "adblock.test",
-        "good.a.adblock.test",
-        "x.good.a.adblock.test",
-        "path.adblock.test",
-        "other.adblock.test",
-        "dnsmasq.test",
-        "resolved.dnsmasq.test",
-        "sent.dnsmasq.test",
-        "x.a.rpz.test",
-        "b.rpz.test",
-        "good.c.rpz.test",
-        "local.rpz.test",
-        "www.kept.domains.test",
-        "below.domains.test",
-    ];
-    for host in forwarded {
+    for host in FORWARDED {
         assert_eq!(edge.get(host, "/").status, 200, "{host}");
     }
     let status = edge.admin_get("/api/v1/status").json();
