@@ -109,3 +109,152 @@ fn zstd_frame<'b>(
 fn broken_zstd(why: &dyn std::fmt::Display) -> Damage {
     Damage::Broken("zstd", why.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::*;
+
+    /// What the commands make of `LINE`, four times: `gzip`, `zstd -19`, `zstd --no-check`, and `zstd` of a pipe, which does
+    /// not know the length.
+    const LINE: &str =
+        "a.example\nb.example\n# the same line again and again, so that there is something to refer back to\n";
+    const GZIP: &str = "1f8b0808e446086b00037400ed8d3b0a80300043f79e22e02ade296a6c8bfd48dbc1e35b115cbd80db4b78f038e9643c82ccfcd280e684ca28049f045afa04a6f5a111357783edd68ae06b3fa29af3c9a265146d2a98b9ec7d19fe81afc005a270184184010000";
+    const ZSTD: [&str; 3] = [
+        "28b52ffd64840065020022850f11a0ed00aae1673be294d0ff471b4f55c608e0ad5751e2f8f3e8b7464ea57d7bd252f9f169bd9ad64f5a18a7764a91fa4e31bfa9f4d33a1070069bce0f0d03000621832a018c5b94397bc61a4f",
+        "28b52ffd6084009d0200f2041016b0a539e0c8f65664b72364db64f64c72360e203e610c1e971d004c9a2e78ea658b95c9a3c362f5296db2872502e65ab9b8b73a3d32f6263b90f143402ebc700500166428202de853ca9ec0182dca1c",
+        "28b52ffd045895020032451015a0276d801281c94d967bc9e7b7f4fff0a762aa62f01e972d084c7a4ef8e9658b15e5cd61b1fa73caa6297b58c0c05c2b17f756456f8c3d6509325e188c0f0f380400166428702de81218b84599037bc61a4f",
+    ];
+
+    fn bytes(hexadecimal: &str) -> Vec<u8> {
+        let pairs = hexadecimal.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("ASCII"));
+        pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hexadecimal")).collect()
+    }
+
+    fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        decompressed(Path::new(name), bytes).map(Cow::into_owned).map_err(|finding| finding.to_string())
+    }
+
+    fn compressed_gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).and_then(|()| encoder.finish()).expect("compressed")
+    }
+
+    fn compressed_zstd(text: &[u8]) -> Vec<u8> {
+        compress_to_vec(text, CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn ending_says_how_a_file_is_compressed() {
+        let text = LINE.repeat(4).into_bytes();
+        for name in ["list.gz", "list.toml.gz", "LIST.GZ", "a.zst.gz"] {
+            assert_eq!(read(name, &bytes(GZIP)).as_ref(), Ok(&text), "{name}");
+        }
+        for (name, archive) in [("list.zst", ZSTD[0]), ("list.toml.zst", ZSTD[1]), ("a.gz.ZST", ZSTD[2])] {
+            assert_eq!(read(name, &bytes(archive)).as_ref(), Ok(&text), "{name}");
+        }
+        for name in ["list", "list.txt", "gz", ".gz", "list.gzip", "list.gz.txt", "list.zstd"] {
+            assert_eq!(read(name, &bytes(GZIP)), Ok(bytes(GZIP)), "{name}");
+        }
+        assert_eq!((read("a.gz", b""), read("a.zst", b"")), (Ok(Vec::new()), Ok(Vec::new())));
+    }
+
+    #[test]
+    fn members_and_frames_are_read_one_after_the_other() {
+        let text = LINE.repeat(4);
+        let gzip = [bytes(GZIP), compressed_gzip(b""), compressed_gzip(b"c.example\n"), bytes(GZIP)].concat();
+        assert_eq!(read("a.gz", &gzip), Ok(format!("{text}c.example\n{text}").into_bytes()));
+        let skippable = [&0x184D_2A5F_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"xyz"].concat();
+        let empty = bytes("28b52ffd2400010000 99e9d851".replace(' ', "").as_str());
+        let frames = [skippable.clone(), bytes(ZSTD[0]), empty, skippable, bytes(ZSTD[1]), bytes(ZSTD[2])].concat();
+        assert_eq!(read("a.zst", &frames), Ok(text.repeat(3).into_bytes()));
+    }
+
+    #[test]
+    fn archive_that_is_cut_off_gives_nothing() {
+        let archives = std::iter::once(("a.gz", GZIP)).chain(ZSTD.map(|archive| ("a.zst", archive)));
+        for (name, archive) in archives {
+            let archive = bytes(archive);
+            for end in 1..archive.len() {
+                let error = read(name, &archive[..end]).expect_err("it is cut off");
+                assert!(
+                    error.starts_with(&format!("error: {name}: the ")) && error.contains("cut off or damaged"),
+                    "{error}"
+                );
+            }
+            let twice = archive.repeat(2);
+            for end in archive.len() + 1..twice.len() {
+                assert!(read(name, &twice[..end]).is_err(), "{name} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn archive_that_is_damaged_gives_what_was_compressed_or_nothing() {
+        let text = LINE.repeat(4).into_bytes();
+        // Without a checksum nobody can tell.
+        for (name, archive) in [("a.gz", GZIP), ("a.zst", ZSTD[0]), ("a.zst", ZSTD[2])] {
+            let archive = bytes(archive);
+            for bit in 0..archive.len() * 8 {
+                let mut flipped = archive.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(read) = read(name, &flipped) {
+                    assert_eq!(read, text, "{name}, bit {bit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_archive_is_refused() {
+        let html = b"<!doctype html><title>Not found</title>";
+        let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &9_u32.to_le_bytes(), b"xyz"].concat();
+        let cases: [(&str, &[u8]); 8] = [
+            ("a.gz", html),
+            ("a.zst", html),
+            ("a.gz", b"a.example\n"),
+            ("a.zst", b"a.example\n"),
+            ("a.zst", &bytes(GZIP)),
+            ("a.gz", &bytes(ZSTD[0])),
+            ("a.gz", &[bytes(GZIP), b"more".to_vec()].concat()),
+            ("a.zst", &skippable),
+        ];
+        for (name, bytes) in cases {
+            let error = read(name, bytes).expect_err("it is no archive");
+            assert!(error.contains("nothing of it is used"), "{error}");
+        }
+        assert!(read("a.zst", &[bytes(ZSTD[0]), b"more".to_vec()].concat()).is_err());
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_refused() {
+        const MIB: u64 = 1 << 20;
+        let zeros = vec![0; 3 << 20];
+        let (gzipped, zstandard) = (compressed_gzip(&zeros), compressed_zstd(&zeros));
+        assert!(gzipped.len() < 20_000 && zstandard.len() < 20_000, "{} {}", gzipped.len(), zstandard.len());
+        assert_eq!(gzip(&gzipped, MIB), Err(Damage::TooLarge(MIB)));
+        assert_eq!(zstd(&zstandard, MIB), Err(Damage::TooLarge(MIB)));
+        assert_eq!(gzip(&gzipped.repeat(2), 4 * MIB), Err(Damage::TooLarge(4 * MIB)));
+        assert_eq!(zstd(&zstandard.repeat(2), 4 * MIB), Err(Damage::TooLarge(4 * MIB)));
+        assert_eq!(gzip(&gzipped, 3 * MIB).map(|read| read.len()), Ok(3 << 20));
+        assert_eq!(zstd(&zstandard, 3 * MIB).map(|read| read.len()), Ok(3 << 20));
+        // A window of 2 GiB, which would be reserved before anything is read.
+        let window = bytes("28b52ffd00a8010000");
+        assert!(zstd(&window, MIB).expect_err("a window of 2 GiB").to_string().contains("zstd data"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_compressed_is_read(texts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..4)) {
+            let whole = texts.concat();
+            let gzipped: Vec<u8> = texts.iter().flat_map(|text| compressed_gzip(text)).collect();
+            let zstandard: Vec<u8> = texts.iter().flat_map(|text| compressed_zstd(text)).collect();
+            prop_assert_eq!(read("a.gz", &gzipped), Ok(whole.clone()));
+            prop_assert_eq!(read("a.zst", &zstandard), Ok(whole));
+        }
+    }
+}
