@@ -57,7 +57,7 @@ fn cut(bytes: &[u8]) -> usize {
 fn ends_chunk(line: &[u8]) -> bool {
     let mut state = FixedState::with_seed(0).build_hasher();
     state.write(line.get(..HASHED_BYTES).unwrap_or(line));
-    state.finish() % CUT_ONE_IN == 0
+    state.finish().is_multiple_of(CUT_ONE_IN)
 }
 
 #[cfg(test)]

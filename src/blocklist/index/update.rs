@@ -17,7 +17,7 @@ use crate::blocklist::pattern::Reach;
 const LARGEST_PART: usize = 8;
 
 /// Below this many names the part does not matter.
-const ALWAYS_SMALL: usize = 4_096;
+const ALWAYS_SMALL: usize = 16_384;
 
 impl Index {
     /// The index of other content of the same sources, over the same base; none where so much changed that it had better be built.

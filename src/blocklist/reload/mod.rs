@@ -10,6 +10,7 @@
 mod state;
 mod examine;
 mod pass;
+mod merge;
 mod handle;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use handle::{ReloadHandle, ReloadReport, Started, start};
 
 use self::examine::{Examiner, KIND};
 use self::handle::Command;
+use self::merge::{Merge, Merged};
 use self::pass::{Base, Pass};
 use self::state::SourceState;
 use super::config::Config;
@@ -61,6 +63,8 @@ struct Reloader {
     snapshots: SnapshotMaker,
     index: Arc<Index>,
     blocklist: Blocklist,
+    /// The index in force without its delta, at some time.
+    merge: Merge,
     /// Old generations that somebody may still read.
     retired: Vec<Arc<Published<Snapshot>>>,
     next_change: Option<Timestamp>,
@@ -158,6 +162,7 @@ impl Reloader {
             snapshots,
             index,
             blocklist,
+            merge: Merge::default(),
             retired: Vec::new(),
             counts: ReloadCounts::default(),
             last_reload: None,
@@ -182,6 +187,7 @@ impl Reloader {
                     self.reload(trigger, &[], |index| changed.contains(&index));
                 }
                 () = tokio::time::sleep(clock) => self.follow_the_clock(Timestamp::now()),
+                merged = self.merge.merged() => self.take_merged(merged),
                 () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => self.let_go(),
             }
         }
@@ -306,10 +312,33 @@ impl Reloader {
     }
 
     fn publish(&mut self, index: Arc<Index>, now: Timestamp) {
-        let old_index = std::mem::replace(&mut self.index, Arc::clone(&index));
         self.next_change = index.next_change_after(now);
-        let old = self.blocklist.publish(self.snapshots.make(index));
-        drop(old_index);
+        let old = self.blocklist.publish(self.snapshots.make(Arc::clone(&index)));
+        self.retire(old, index);
+    }
+
+    /// Puts an index without a delta in the place of the one that it was built from, if that is still in force.
+    fn take_merged(&mut self, merged: Merged) {
+        if !Arc::ptr_eq(&merged.of, &self.index) {
+            return;
+        }
+        drop(merged.of);
+        match merged.index {
+            Ok(index) => {
+                let names: usize = index.names().sum();
+                tracing::debug!(names, "changes merged into the base of the index");
+                let index = Arc::new(index);
+                let old = self.blocklist.renew(self.snapshots.make(Arc::clone(&index)));
+                self.retire(old, index);
+            }
+            Err(error) => tracing::warn!(error, "changes stay beside the base of the index"),
+        }
+    }
+
+    /// Keeps what was replaced until nobody reads it any more.
+    fn retire(&mut self, old: Arc<Published<Snapshot>>, index: Arc<Index>) {
+        self.merge.begin(&index, self.config.settle);
+        self.index = index;
         self.retired.push(old);
         self.let_go();
     }

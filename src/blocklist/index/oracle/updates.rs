@@ -90,13 +90,13 @@ fn update_is_for_small_changes_of_the_same_sources() {
         let feed = Draft::feed(decision("feed", Basis::Security));
         (0..names).fold(feed, |feed, number| feed.block(&format!("n{number}.example"))).source(name)
     };
-    let (first, other) = (large("first", 6_000), large("other", 10));
+    let (first, other) = (large("first", 9_000), large("other", 10));
     let index = Index::build(&[Arc::clone(&first), Arc::clone(&other)], 1);
     assert_eq!(index.delta_names(), 0);
     assert!(index.update(&[Arc::clone(&first)]).is_none(), "a source is gone");
     assert!(index.update(&[Arc::clone(&other), Arc::clone(&first)]).is_none(), "another order");
-    assert!(index.update(&[large("first", 6_000), Arc::clone(&other)]).is_none(), "12,000 names came and went");
+    assert!(index.update(&[large("first", 9_000), Arc::clone(&other)]).is_none(), "18,000 names came and went");
     let updated = index.update(&[first, large("other", 20)]).expect("30 names came and went");
-    assert_eq!((updated.delta_names(), updated.names().collect::<Vec<_>>()), (30, vec![6_000, 20]));
+    assert_eq!((updated.delta_names(), updated.names().collect::<Vec<_>>()), (30, vec![9_000, 20]));
     assert!(updated.table_bytes() < index.table_bytes() + 1_024);
 }
