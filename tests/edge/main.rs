@@ -29,6 +29,7 @@ mod http2_limits;
 mod http2_resets;
 mod limits;
 mod list_faults;
+mod list_memory;
 mod list_reload;
 mod metrics;
 mod notice;

@@ -13,6 +13,7 @@ use super::state::{InForce, Key, Refused, SourceState};
 use crate::blocklist::config::{Config, SourceConfig, SourceContent};
 use crate::blocklist::guard::{Candidate, Guarded, guard};
 use crate::blocklist::index::IndexSource;
+use crate::blocklist::memory::{self, Task};
 use crate::blocklist::parsed::ParsedSource;
 use crate::blocklist::source;
 use crate::blocklist::source::difference::PatternSet;
@@ -97,6 +98,9 @@ impl Examiner<'_> {
         }
         if !may_shrink && source.refused.as_ref().is_some_and(|refused| refused.key == Some(key)) {
             return Step::RefusedBefore;
+        }
+        if let Some(message) = memory::refuse(task(&source.config, file.bytes.len())) {
+            return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
         }
         let parsed = source::parse(&source.config, &source.config.path, &file.bytes);
         // A start tells everything that is wrong in one run.
@@ -200,6 +204,14 @@ impl Examiner<'_> {
                 Step::Refused(refused)
             }
         }
+    }
+}
+
+/// What reading a source of this many bytes is.
+fn task(source: &SourceConfig, bytes: usize) -> Task {
+    match source.content {
+        SourceContent::Decisions => Task::Records(bytes),
+        SourceContent::Feed { .. } => Task::Feed(bytes),
     }
 }
 

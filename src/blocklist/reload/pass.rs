@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::examine::{Examiner, Ready, Step};
 use super::state::{Refused, SourceState};
 use crate::blocklist::index::{Index, IndexSource};
-use crate::blocklist::memory;
+use crate::blocklist::memory::{self, Task};
 use crate::blocklist::parsed::ParsedSource;
 use crate::finding::{Finding, Place};
 
@@ -25,6 +25,8 @@ pub(super) struct Pass {
     pub(super) sources: Vec<SourceState>,
     /// The index to publish; none where nothing changed.
     pub(super) index: Option<Arc<Index>>,
+    /// Why there is no index, where that is the fault of no new content.
+    pub(super) unbuilt: Option<Finding>,
     /// The sources whose content is new, with what the state directory is to keep.
     pub(super) applied: Vec<Applied>,
     /// How many sources have on disk what they have in force.
@@ -77,13 +79,17 @@ pub(super) fn run(
     pass.tell_duplicate_ids_of_refused(&ready);
     let mut attempt = rebuild || !ready.is_empty();
     while attempt {
-        match build(&pass.contents(&ready), seed) {
+        match build(&pass.contents(&ready), examiner.config.max_memory_mib, seed) {
             Ok(index) => {
                 pass.take_up(std::mem::take(&mut ready), index);
                 attempt = false;
             }
             // The others are not to wait for the one that asks too much.
-            Err(message) => attempt = pass.refuse_largest(&mut ready, &message) && (rebuild || !ready.is_empty()),
+            Err(message) if pass.refuse_largest(&mut ready, &message) => attempt = rebuild || !ready.is_empty(),
+            Err(message) => {
+                pass.unbuilt = Some(Finding::without_place(message));
+                attempt = false;
+            }
         }
     }
     pass
@@ -222,11 +228,11 @@ fn id_is_taken(place: Place, id: &str, other: &str) -> Finding {
     Finding::error(place, message)
 }
 
-fn build(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
+fn build(contents: &[Arc<IndexSource>], max_memory_mib: Option<u64>, seed: u64) -> Result<Index, String> {
     let names: usize = contents.iter().map(|content| content.parsed.names.len()).sum();
     let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
-    let needed = memory::estimate(names as u64, bytes as u64);
-    if let Some(message) = memory::refuse(needed, memory::available()) {
+    let refused = memory::over_limit(names, bytes, max_memory_mib).or_else(|| memory::refuse(Task::Index(names)));
+    if let Some(message) = refused {
         return Err(message);
     }
     let index = Index::build(contents, seed);
