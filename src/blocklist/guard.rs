@@ -66,6 +66,15 @@ pub(super) struct Guarded {
     pub(super) dropped: Vec<DroppedLines>,
 }
 
+impl Guarded {
+    /// What was parsed, whatever the guards say: for a look at it, never for an index.
+    pub(super) fn unguarded(mut parsed: ParsedSource) -> Self {
+        let dropped = lines_dropped_by_format(&mut parsed);
+        let warnings = std::mem::take(&mut parsed.findings);
+        Self { patterns: PatternSet::of(&parsed.names), parsed, warnings, dropped }
+    }
+}
+
 /// A parsed source before it has passed.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {

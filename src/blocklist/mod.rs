@@ -14,5 +14,6 @@ mod source;
 pub mod guard;
 pub mod status;
 pub mod store;
+pub mod versions;
 
 pub mod reload;

@@ -104,12 +104,13 @@ fn p4_list_too_large_for_the_address_space_is_refused_and_the_process_goes_on() 
     let status = fs::read_to_string(format!("/proc/{}/status", edge.id())).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
     let size = size.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
-    let most = Some(size + (48 << 20));
+    let most = Some(size + (64 << 20));
     prlimit(Some(id), Resource::As, Rlimit { current: most, maximum: most }).unwrap();
 
-    // Thirty megabytes are read; the names in them would not find room beside that. Comments, so that it takes no time.
+    // These are read, and there is no room beside them for what is in them: not even where glibc has set space aside for
+    // the thread, which is 64 MiB. Comments, so that it takes no time.
     let comment = format!("# {}\n", "x".repeat(100_000));
-    replace(&edge, "feed.txt", names(100) + &comment.repeat(300));
+    replace(&edge, "feed.txt", names(100) + &comment.repeat(560));
     replace(&edge, "blocklist.toml", record("late", "late.example"));
     let answer = edge.admin_post("/api/v1/reload");
     let said = answer.text();
@@ -118,7 +119,7 @@ fn p4_list_too_large_for_the_address_space_is_refused_and_the_process_goes_on() 
     assert_eq!(verdicts(&edge), [403, 403]);
 
     // The file alone is more than there is.
-    replace(&edge, "feed.txt", names(100) + &comment.repeat(600));
+    replace(&edge, "feed.txt", names(100) + &comment.repeat(720));
     let answer = edge.admin_post("/api/v1/reload");
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert!(answer.text().contains("feed.txt") && answer.text().contains("memory"), "{}", answer.text());

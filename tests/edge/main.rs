@@ -16,6 +16,7 @@ mod client_faults;
 mod connections;
 mod crowd;
 mod deploy;
+mod diff;
 mod drain;
 mod drain_load;
 mod examples;

@@ -26,8 +26,9 @@ const BUILD_BYTES_PER_NAME: u64 = 16;
 /// bytes of hashes a name for the guards. Lines have about twenty bytes.
 const FEED_BYTES_PER_BYTE: f64 = 2.5;
 
-/// What reading takes for each byte of decision records: the document as a tree. Measured with short records.
-const RECORDS_BYTES_PER_BYTE: f64 = 12.0;
+/// What reading takes for each byte of decision records: the document as a tree, and each host with room for the longest
+/// name. 31 was measured with short records of one host, 46 with one record of short hosts.
+const RECORDS_BYTES_PER_BYTE: f64 = 48.0;
 
 /// What is about to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
