@@ -14,7 +14,8 @@ use jiff::Timestamp;
 
 use super::config::{Config, FeedFormat, Scope, SourceConfig, SourceContent};
 use super::decision::{Basis, Decision, Exception, Mode, When};
-use super::guard::{Candidate, DroppedLines, Guarded, guard};
+use super::format::FeedInput;
+use super::guard::{Candidate, DroppedLines, Guarded, guard, shrink};
 use super::parsed::{Effect, Names, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use super::source;
@@ -89,31 +90,36 @@ impl Version {
         names_before: usize,
         config: &Config,
     ) -> Result<Self, Vec<Finding>> {
-        let file = &settings.path;
-        let read = || source::parse(settings, file, bytes);
-        let ask = |parsed: ParsedSource, names_before, config: &Config| {
-            let SourceConfig { name, content, .. } = settings;
-            guard(Candidate { source: name, content, file, bytes, parsed, names_before }, config)
-        };
+        let (file, content) = (&settings.path, &settings.content);
+        let input = FeedInput { file, known: &[], never_block: Some(&config.never_block) };
+        let read = || source::parse(settings, input, bytes);
+        let ask = |parsed, config: &Config| guard(Candidate { content, file, bytes, parsed }, config);
         let parsed = read();
         if parsed.has_errors() {
             return Err(parsed.findings.into_iter().filter(Finding::is_error).collect());
         }
-        let objections = match ask(parsed, names_before, config) {
-            Ok(guarded) => return Ok(Self::of(file, guarded, Vec::new())),
-            // What follows an error is what it is about, and told with the dropped lines.
-            Err(objections) => objections.into_iter().filter(Finding::is_error).collect(),
+        let mut version = match ask(parsed, config) {
+            Ok(guarded) => Self::of(file, guarded, Vec::new()),
+            Err(objections) => {
+                // What follows an error is what it is about, and told with the dropped lines.
+                let objections = objections.into_iter().filter(Finding::is_error).collect();
+                // Once more, with guards that let pass what they can: what is in the list is wanted all the same.
+                let lenient = Config { max_error_percent: 100, ..config.clone() };
+                let without_header = ParsedSource { stated_count: None, ..read() };
+                let guarded = ask(without_header, &lenient).unwrap_or_else(|_| Guarded::unguarded(read()));
+                Self::of(file, guarded, objections)
+            }
         };
-        // Once more, with guards that let pass what they can: what is in the list is wanted all the same.
-        let lenient = Config { max_error_percent: 100, ..config.clone() };
-        let without_header = ParsedSource { stated_count: None, ..read() };
-        let guarded = ask(without_header, 0, &lenient).unwrap_or_else(|_| Guarded::unguarded(read()));
-        Ok(Self::of(file, guarded, objections))
+        let is_feed = matches!(content, SourceContent::Feed { .. });
+        if is_feed && version.objections.is_empty() {
+            version.objections.extend(shrink(settings, names_before, version.names, config));
+        }
+        Ok(version)
     }
 
     fn of(file: &Path, guarded: Guarded, objections: Vec<Finding>) -> Self {
-        let Guarded { parsed, patterns, warnings, dropped } = guarded;
-        Self { file: file.to_owned(), parsed, names: patterns.len(), dropped, warnings, objections }
+        let Guarded { parsed, warnings, dropped } = guarded;
+        Self { file: file.to_owned(), names: parsed.names.distinct(), parsed, dropped, warnings, objections }
     }
 
     /// Records: decisions and exceptions of a decisions file. A feed has none.
@@ -174,7 +180,7 @@ impl Version {
         }
         // One walk over all names: a walk for each record would be quadratic.
         let mut hosts: BTreeMap<Owner, Vec<(&[u8], Reach)>> = BTreeMap::new();
-        for name in &self.parsed.names {
+        for name in self.parsed.names.iter() {
             hosts.entry(name.owner).or_default().push((name.name, name.reach));
         }
         hosts.values_mut().for_each(|hosts| hosts.sort_unstable());

@@ -4,9 +4,10 @@
 //! line (`max_error_percent`, shrink, `never_block`), which belong to the reload.
 
 pub mod fields;
+mod chunks;
 mod lines;
 
 pub mod decisions;
 pub mod domains;
 
-pub use lines::{place_of_host, place_of_line};
+pub use lines::{FeedInput, place_of_host};

@@ -6,6 +6,9 @@
 //! Each name above the host, at label boundaries, is hashed and looked up in a table of cache lines (`table.rs`); bytes are compared
 //! before anything counts. A name that several entries share has them in order of precedence, so that the next takes over when
 //! the first has expired, is shadow, or does not cover the visitor.
+//!
+//! A small change does not build the table anew (`update.rs`): the base stays, blocks of names that are gone are marked in a list
+//! beside it, and a small layer has every name of a new block with all its entries. A name is looked for there first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::decision::{Decision, Exception, Mode};
+use super::names::{BLOCK_BITS, Block, RecordIter};
 use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
@@ -22,10 +26,12 @@ mod table;
 mod build;
 mod compare;
 mod explain;
+mod update;
 
 #[cfg(test)]
 mod oracle;
 
+pub(super) use build::MAX_BLOCKS;
 pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
 
@@ -87,10 +93,13 @@ pub struct IndexedDecision<'a> {
     pub source: &'a IndexSource,
 }
 
-/// All sources together. Built by [`Index::build`], never changed.
+/// All sources together. Built by [`Index::build`] or, from another one, by [`Index::update`]; never changed.
 pub struct Index {
-    table: Table,
-    lists: Box<[Candidate]>,
+    base: Arc<Base>,
+    /// The names of the blocks that the base does not have.
+    delta: Option<Layer>,
+    /// Those of the base, in its order, and after them those of the delta.
+    blocks: Box<[PlacedBlock]>,
     sources: Box<[Source]>,
     decisions: Box<[IndexDecision]>,
     exceptions: Box<[IndexException]>,
@@ -98,10 +107,34 @@ pub struct Index {
     has_lifts: bool,
 }
 
+/// What was built from whole sources, and what its positions mean.
+struct Base {
+    layer: Layer,
+    /// As they were placed when the base was built.
+    blocks: Box<[PlacedBlock]>,
+    /// Distinct patterns that block, by source.
+    names: Box<[usize]>,
+    seed: u64,
+}
+
+/// Names, and the entries of each.
+struct Layer {
+    table: Table,
+    lists: Box<[Candidate]>,
+}
+
+/// A block of names in the index. Its place is in the upper bits of a position, the offset of a record in the lower ones.
+#[derive(Debug, Clone)]
+struct PlacedBlock {
+    block: Arc<Block>,
+    first_line: u32,
+    source: u16,
+    /// Whether its source still has it.
+    is_live: bool,
+}
+
 struct Source {
     source: Arc<IndexSource>,
-    /// The position of its first record among the records of all sources.
-    start: u64,
     first_decision: u32,
     first_exception: u32,
     /// Distinct patterns that block.
@@ -130,7 +163,7 @@ struct IndexException {
 struct Candidate {
     /// The position of its record, with [`Candidate::LAST`] in a list.
     position: u64,
-    /// The decision, or the exception of [`Role::LiftFeeds`], by its place in the index.
+    /// The decision, or the exception of [`Role::LiftFeeds`], by its place in the source.
     owner: u32,
     source: u16,
     reach: Reach,
@@ -210,20 +243,25 @@ impl Index {
         decisions.chain(exceptions).filter(|moment| *moment > now && *moment < Timestamp::MAX).min()
     }
 
-    /// Memory of the table, in bytes.
+    /// Memory of the tables, in bytes.
     pub fn table_bytes(&self) -> usize {
-        self.table.memory_bytes() + size_of_val(&*self.lists)
+        self.layers().map(|layer| layer.table.memory_bytes() + size_of_val(&*layer.lists)).sum()
     }
 
     /// Memory of everything, the names of the sources included, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let names: usize = self.sources.iter().map(|source| source.source.parsed.names.memory_bytes()).sum();
-        self.table_bytes() + names + size_of_val(&*self.decisions) + size_of_val(&*self.sources)
+        let names: usize = self.blocks.iter().map(|placed| placed.block.memory_bytes()).sum();
+        let blocks = size_of_val(&*self.base.blocks) + size_of_val(&*self.blocks);
+        self.table_bytes() + names + blocks + size_of_val(&*self.decisions) + size_of_val(&*self.sources)
     }
 
     /// The cache lines that the worst name costs.
     pub fn longest_chain(&self) -> u32 {
-        self.table.longest_chain()
+        self.layers().map(|layer| layer.table.longest_chain()).sum()
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.delta.iter().chain([&self.base.layer])
     }
 
     /// The host's names that could be in the table, the longest first.
@@ -231,46 +269,65 @@ impl Index {
         let mut labels = table::labels(host.as_bytes()) + 1;
         host.suffixes().filter(move |suffix| {
             labels -= 1;
-            self.table.may_have(labels, suffix.len())
+            self.may_have(labels, suffix.len())
         })
     }
 
-    /// The entries of a name, in order of precedence.
-    fn candidates(&self, name: &[u8]) -> Candidates<'_> {
-        let found = self.table.find(name, |pointer| match pointer {
+    /// Whether any name has this many labels and this many bytes.
+    fn may_have(&self, labels: usize, bytes: usize) -> bool {
+        let delta = self.delta.as_ref();
+        self.base.layer.table.may_have(labels, bytes) || delta.is_some_and(|delta| delta.table.may_have(labels, bytes))
+    }
+
+    /// The entries of a name that are in a source, in order of precedence.
+    fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Candidate> {
+        let found = self.delta.as_ref().and_then(|delta| self.find(delta, name));
+        let found = found.or_else(|| self.find(&self.base.layer, name));
+        found
+            .unwrap_or_default()
+            .filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
+    }
+
+    /// What a layer has for a name.
+    fn find<'i>(&'i self, layer: &'i Layer, name: &[u8]) -> Option<Candidates<'i>> {
+        layer.table.find(name, |pointer| match pointer {
             Pointer::Record(position) => {
-                let (source, record) = self.record(position)?;
-                (record.name == name).then(|| Candidates { one: self.candidate(source, &record), list: &[] })
+                let (block, record) = self.record(position)?;
+                (record.name == name).then(|| Candidates { one: Some(block.candidate(position, &record)), list: &[] })
             }
             Pointer::List(start) => {
-                let list = self.lists.get(start as usize..)?;
+                let list = layer.lists.get(start as usize..)?;
                 let (_, record) = self.record(list.first()?.position())?;
                 (record.name == name).then_some(Candidates { one: None, list })
             }
-        });
-        found.unwrap_or(Candidates { one: None, list: &[] })
+        })
     }
 
-    /// The record at a position among those of all sources, with the place of its source.
-    fn record(&self, position: u64) -> Option<(u16, NameRecord<'_>)> {
-        let at = self.sources.partition_point(|source| source.start <= position).checked_sub(1)?;
-        let source = self.sources.get(at)?;
-        let record = source.source.parsed.names.at(u32::try_from(position - source.start).ok()?)?;
-        Some((at as u16, record))
+    /// The block of a position.
+    fn placed(&self, position: u64) -> Option<&PlacedBlock> {
+        self.blocks.get((position >> BLOCK_BITS) as usize)
     }
 
-    fn candidate(&self, source_index: u16, record: &NameRecord<'_>) -> Option<Candidate> {
-        let source = self.sources.get(usize::from(source_index))?;
-        let (owner, role) = match (record.owner, record.effect) {
-            (Owner::Exception(exception), _) => (source.first_exception + exception, Role::LiftFeeds),
-            (Owner::Decision(decision), Effect::Block) => (source.first_decision + decision, Role::Block),
-            (Owner::Decision(decision), Effect::BlockImportant) => {
-                (source.first_decision + decision, Role::BlockImportant)
-            }
-            (Owner::Decision(decision), Effect::Lift) => (source.first_decision + decision, Role::LiftOwn),
-        };
-        let position = source.start + u64::from(record.offset);
-        Some(Candidate { position, owner, source: source_index, reach: record.reach, role })
+    /// The record at a position, with its block.
+    fn record(&self, position: u64) -> Option<(&PlacedBlock, NameRecord<'_>)> {
+        let placed = self.placed(position)?;
+        let offset = position as u32 & ((1 << BLOCK_BITS) - 1);
+        Some((placed, placed.block.at(offset, placed.first_line)?))
+    }
+
+    /// The place of a candidate's decision among all of the index.
+    fn decision_index(&self, candidate: &Candidate) -> Option<u32> {
+        Some(self.sources.get(usize::from(candidate.source))?.first_decision + candidate.owner)
+    }
+
+    fn decision(&self, candidate: &Candidate) -> Option<&IndexDecision> {
+        self.decisions.get(self.decision_index(candidate)? as usize)
+    }
+
+    /// The exception record of a candidate that is under one.
+    fn exception(&self, candidate: &Candidate) -> Option<&IndexException> {
+        let source = self.sources.get(usize::from(candidate.source))?;
+        self.exceptions.get((source.first_exception + candidate.owner) as usize)
     }
 
     /// The candidate's decision, if it blocks, is in force and covers the visitor.
@@ -278,7 +335,7 @@ impl Index {
         if candidate.role.lifts() {
             return None;
         }
-        let decision = self.decisions.get(candidate.owner as usize)?;
+        let decision = self.decision(candidate)?;
         (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
     }
 
@@ -293,9 +350,7 @@ impl Index {
                 match candidate.role {
                     Role::Block | Role::BlockImportant => false,
                     Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
-                    Role::LiftFeeds => {
-                        self.exceptions.get(candidate.owner as usize).is_some_and(|entry| entry.in_force(now))
-                    }
+                    Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
                 }
             })
         })
@@ -305,7 +360,7 @@ impl Index {
         let (_, record) = self.record(candidate.position())?;
         Some(Match {
             decision: &decision.decision,
-            decision_index: candidate.owner,
+            decision_index: self.decision_index(candidate)?,
             source_index: candidate.source,
             line: record.line,
             pattern: record.view(),
@@ -372,7 +427,24 @@ impl Candidate {
     }
 }
 
+impl PlacedBlock {
+    fn iter(&self) -> RecordIter<'_> {
+        self.block.iter(self.first_line)
+    }
+
+    fn candidate(&self, position: u64, record: &NameRecord<'_>) -> Candidate {
+        let (owner, role) = match (record.owner, record.effect) {
+            (Owner::Exception(exception), _) => (exception, Role::LiftFeeds),
+            (Owner::Decision(decision), Effect::Block) => (decision, Role::Block),
+            (Owner::Decision(decision), Effect::BlockImportant) => (decision, Role::BlockImportant),
+            (Owner::Decision(decision), Effect::Lift) => (decision, Role::LiftOwn),
+        };
+        Candidate { position, owner, source: self.source, reach: record.reach, role }
+    }
+}
+
 /// The entries of one name, in order of precedence.
+#[derive(Debug, Clone, Default)]
 struct Candidates<'i> {
     one: Option<Candidate>,
     list: &'i [Candidate],

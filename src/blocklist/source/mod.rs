@@ -2,22 +2,20 @@
 //!
 //! Inside: reading a source's bytes, and parsing them by its format. Kept out: what is done with the result, and when.
 
-pub(super) mod difference;
 pub(super) mod file;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::config::{FeedFormat, SourceConfig, SourceContent};
-use super::format::{decisions, domains};
+use super::format::{FeedInput, decisions, domains};
 use super::parsed::ParsedSource;
 
-/// Parses a source's bytes by its format; `file` is the name that findings give them.
-pub(super) fn parse(source: &SourceConfig, file: &Path, bytes: &[u8]) -> ParsedSource {
+/// Parses a source's bytes by its format.
+pub(super) fn parse(source: &SourceConfig, input: FeedInput<'_>, bytes: &[u8]) -> ParsedSource {
     match &source.content {
-        SourceContent::Decisions => decisions::parse(file, bytes),
+        SourceContent::Decisions => decisions::parse(input.file, bytes),
         SourceContent::Feed { format: FeedFormat::Domains, scope, decision } => {
-            domains::parse(file, bytes, *scope, Arc::new((**decision).clone()))
+            domains::parse(input, bytes, *scope, Arc::new((**decision).clone()))
         }
     }
 }
