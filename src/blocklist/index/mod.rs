@@ -26,6 +26,7 @@ mod table;
 mod build;
 mod compare;
 mod explain;
+mod lifts;
 mod update;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod oracle;
 pub(super) use build::MAX_BLOCKS;
 pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
+pub use lifts::{CoveringException, ExceptionEffect};
 
 use table::{Pointer, Table};
 
