@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder, hash, hasher};
+use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder};
+use super::walk::NameHasher;
 use super::{
     Base, Candidate, Index, IndexDecision, IndexException, IndexSource, Layer, PlacedBlock, Role, Source, is_shadow,
 };
@@ -58,7 +59,6 @@ impl Index {
             delta: None,
             blocks,
             sources: number_sources(sources),
-            has_shadow: decisions.iter().any(|entry| entry.is_shadow),
             has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
             decisions,
             exceptions: number_exceptions(sources),
@@ -82,23 +82,28 @@ pub(super) struct Key {
     pub(super) position: u64,
 }
 
-/// Adds the keys of the records of a block that stands at a place among all.
-pub(super) fn add_keys(keys: &mut Vec<Key>, place: usize, placed: &PlacedBlock, seed: u64) {
-    let hasher = hasher(seed);
+/// Adds the keys of the records of a block that stands at a place among all; the masks take in the names.
+pub(super) fn add_keys(
+    keys: &mut Vec<Key>,
+    masks: &mut Masks,
+    place: usize,
+    placed: &PlacedBlock,
+    hasher: &NameHasher,
+) {
     let start = (place as u64) << BLOCK_BITS;
-    keys.extend(
-        placed
-            .iter()
-            .map(|record| Key { hash: hash(&hasher, record.name), position: start + u64::from(record.offset) }),
-    );
+    keys.extend(placed.iter().map(|record| {
+        let name = hasher.name(record.name);
+        masks.add(&name);
+        Key { hash: name.hash, position: start + u64::from(record.offset) }
+    }));
 }
 
 fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
+    let hasher = NameHasher::new(seed);
     let mut keys = Vec::with_capacity(index.blocks.iter().map(|placed| placed.block.len()).sum());
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
-        placed.iter().for_each(|record| masks.add(record.name));
-        add_keys(&mut keys, place, placed, seed);
+        add_keys(&mut keys, &mut masks, place, placed, &hasher);
     }
     keys.sort_unstable();
     (keys, masks)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
+use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, Match, Moment};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
@@ -74,10 +75,12 @@ impl Index {
     pub fn explain(&self, host: &HostName, moment: &Moment) -> Vec<Explanation<'_>> {
         let mut explanations = Vec::new();
         let mut winners: [Option<Winner<'_>>; 2] = [None, None];
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
+        let mut names: Vec<HashedName<'_>> = self.names_of(host).collect();
+        names.reverse();
+        for name in &names {
+            let itself = name.bytes.len() == host.as_bytes().len();
             let mut before: Option<Candidate> = None;
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
+            for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
                 // A line that is repeated says nothing new; the first one counts.
                 let is_repeated = before.replace(candidate).is_some_and(|before| before.is_same(&candidate));
                 if candidate.role.lifts() || is_repeated {

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::explain::LiftedBy;
+use super::walk::HashedName;
 use super::{Candidate, Index, Moment, Role};
 use crate::host::HostName;
 
@@ -39,9 +40,11 @@ impl Index {
     /// Every exception that covers a host, the most specific first.
     pub fn exceptions_over(&self, host: &HostName, moment: &Moment) -> Vec<CoveringException<'_>> {
         let (mut lifting, mut blocking) = (Vec::<Candidate>::new(), Vec::new());
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
+        let mut names: Vec<HashedName<'_>> = self.names_of(host).collect();
+        names.reverse();
+        for name in &names {
+            let itself = name.bytes.len() == host.as_bytes().len();
+            for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
                 if !candidate.role.lifts() {
                     blocking.push(candidate);
                 } else if !lifting.last().is_some_and(|before| before.is_same(&candidate)) {

@@ -34,10 +34,11 @@ impl Index {
             return None;
         }
         let mut keys = Vec::with_capacity(names);
-        let mut masks = Masks::default();
+        // What is gone is not looked for in the delta.
+        let (mut masks, mut gone) = (Masks::default(), Masks::default());
         for (place, placed) in concerned() {
-            add_keys(&mut keys, place, placed, self.base.seed);
-            placed.iter().filter(|_| placed.is_live).for_each(|record| masks.add(record.name));
+            let masks = if placed.is_live { &mut masks } else { &mut gone };
+            add_keys(&mut keys, masks, place, placed, self.hasher());
         }
         keys.sort_unstable();
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
@@ -58,7 +59,8 @@ impl Index {
         let mut names: Vec<isize> = self.base.names.iter().map(|names| *names as isize).collect();
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             for (name, concerned) in by_name(self, same_hash) {
-                let before: Vec<Candidate> = self.find(&self.base.layer, name).into_iter().flatten().collect();
+                let before: Vec<Candidate> =
+                    self.find(&self.base.layer, &self.hasher().name(name)).into_iter().flatten().collect();
                 let live =
                     |candidate: &&Candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live);
                 let new: Vec<Candidate> = concerned.iter().filter(live).copied().collect();

@@ -181,9 +181,9 @@ fn exceptions_say_what_they_do_and_what_they_do_not() {
     let expected = [
         format!("future www.a.example 0:6 Begins({future:?})"),
         "narrow www.a.example 0:4 Outranked".to_owned(),
-        "own www.a.example 1:2 Lifts".to_owned(),
+        "own www.a.example 1:2 Outranked".to_owned(),
         format!("past .a.example 0:5 Ended({past:?})"),
-        "wide .a.example 0:2 Outranked".to_owned(),
+        "wide .a.example 0:2 Lifts".to_owned(),
     ];
     assert_eq!(www, expected);
     assert!(effects("a.example").contains(&"wide .a.example 0:2 Lifts".to_owned()), "{:?}", effects("a.example"));
