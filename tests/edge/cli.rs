@@ -239,6 +239,40 @@ fn lookup_says_what_else_covers_a_host_and_why_it_lost() {
 }
 
 #[test]
+fn check_tells_tools_which_lines_of_a_feed_do_nothing() {
+    let mut names: String = (0..200).map(|number| format!("n{number}.example\n")).collect();
+    names.push_str("  not a name\n.co.uk\nedge.example\ngithub.io\n");
+    let folder = folder(&clean().feed(&names));
+    let finished = sluis(folder.path(), &["check", "--config", "sluis.toml", "--format", "json"]);
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{}", finished.stdout);
+    let document: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let findings = document["findings"].as_array().expect("a list");
+    let expected = [
+        (201, 3, "  not a name", "is not a name"),
+        (202, 1, ".co.uk", "is a public suffix"),
+        (203, 1, "edge.example", "which never_block protects"),
+        (204, 1, "github.io", "public suffix of one company"),
+    ];
+    for (line, column, excerpt, message) in expected {
+        let finding = findings.iter().find(|finding| finding["line"] == line).unwrap_or_else(|| panic!("no {line}"));
+        assert_eq!((&finding["file"], &finding["severity"]), (&"feed.txt".into(), &"warning".into()));
+        assert_eq!((&finding["column"], &finding["excerpt"]), (&column.into(), &excerpt.into()), "{finding}");
+        assert!(finding["message"].as_str().unwrap().contains(message), "{finding}");
+    }
+    assert_eq!((findings.len(), &document["summary"]["warnings"]), (expected.len(), &4.into()), "{findings:#?}");
+    let strict = sluis(folder.path(), &["check", "--config", "sluis.toml", "--format", "json", "--strict"]);
+    assert_eq!(strict.code, 78, "what does nothing is a warning, which --strict takes for an error");
+
+    // One line more is too many: the error comes first, and the lines with it.
+    fs::write(folder.path().join("feed.txt"), "a.example\nnot a name\n").unwrap();
+    let finished = sluis(folder.path(), &["check", "--config", "sluis.toml", "--format", "json"]);
+    let document: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let (first, second) = (&document["findings"][0], &document["findings"][1]);
+    assert_eq!((finished.code, &first["severity"], &second["severity"]), (78, &"error".into(), &"warning".into()));
+    assert!(first["file"] == "feed.txt" && first["line"].is_null() && second["line"] == 2, "{document}");
+}
+
+#[test]
 fn healthcheck_asks_the_configured_admin_address() {
     for (answer, code) in [("200 OK", 0), ("503 Service Unavailable", 1)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -32,6 +32,7 @@ mod limits;
 mod list_faults;
 mod list_memory;
 mod list_reload;
+mod lists_page;
 mod metrics;
 mod notice;
 mod process_faults;
