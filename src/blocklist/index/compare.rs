@@ -57,8 +57,8 @@ impl Index {
             for record in placed.iter().step_by((source.parsed.names.len() / samples.max(1)).max(1)) {
                 let expected = placed.candidate(start + u64::from(record.offset), &record);
                 let name = self.base.hasher.name(record.name);
-                let is_found =
-                    self.masks.may_have(&name) && self.candidates(&name).any(|found| found.is_same(&expected));
+                let is_found = self.masks.may_have(name.labels, name.bytes.len())
+                    && self.candidates(&name).any(|found| found.is_same(&expected));
                 if !is_found {
                     return Err(Box::new(SelfCheckError {
                         source_name: source.name.clone(),
