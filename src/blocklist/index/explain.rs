@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
+use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, Match, Moment, Role};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};

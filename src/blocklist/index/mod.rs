@@ -16,13 +16,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::decision::{Decision, Exception, Mode};
-use super::names::{BLOCK_BITS, Block, RecordIter};
+use super::names::{Block, RecordIter};
 use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
 mod table;
 mod walk;
+
+mod search;
 
 mod build;
 mod compare;
@@ -464,26 +466,6 @@ impl PlacedBlock {
             (Owner::Decision(decision), Effect::Lift) => (decision, Role::LiftOwn),
         };
         Candidate { position, owner, source: self.source, reach: record.reach, role }
-    }
-}
-
-/// The entries of one name, in order of precedence.
-#[derive(Debug, Clone, Default)]
-struct Candidates<'i> {
-    one: Option<Candidate>,
-    list: &'i [Candidate],
-}
-
-impl Iterator for Candidates<'_> {
-    type Item = Candidate;
-
-    fn next(&mut self) -> Option<Candidate> {
-        if let Some(one) = self.one.take() {
-            return Some(one);
-        }
-        let (first, rest) = self.list.split_first()?;
-        self.list = if first.position & Candidate::LAST == 0 { rest } else { &[] };
-        Some(*first)
     }
 }
 

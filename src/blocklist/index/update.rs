@@ -35,7 +35,8 @@ impl Index {
             return None;
         }
         let mut keys = Vec::with_capacity(names);
-        let mut masks = Masks::default();
+        // What is gone is not looked for in the delta.
+        let (mut masks, mut gone) = (Masks::default(), Masks::default());
         for (place, placed) in concerned() {
             // The names that are gone are among those of the base, whose masks stay.
             add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
