@@ -21,8 +21,9 @@ use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
-mod table;
 mod walk;
+
+mod table;
 
 mod search;
 
@@ -38,8 +39,7 @@ pub(super) use build::MAX_BLOCKS;
 pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
 
-use table::{Pointer, Table};
-use walk::{HashedName, Masks, NameHasher};
+use table::Table;
 
 /// One source, as the index takes it in.
 #[derive(Debug)]
@@ -102,8 +102,6 @@ pub struct Index {
     base: Arc<Base>,
     /// The names of the blocks that the base does not have.
     delta: Option<Layer>,
-    /// Those of base and delta.
-    masks: Masks,
     /// Those of the base, in its order, and after them those of the delta.
     blocks: Box<[PlacedBlock]>,
     sources: Box<[Source]>,
@@ -119,13 +117,12 @@ struct Base {
     blocks: Box<[PlacedBlock]>,
     /// Distinct patterns that block, by source.
     names: Box<[usize]>,
-    hasher: NameHasher,
+    seed: u64,
 }
 
 /// Names, and the entries of each.
 struct Layer {
     table: Table,
-    masks: Masks,
     lists: Box<[Candidate]>,
 }
 
@@ -191,36 +188,13 @@ impl Index {
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
         for name in self.names_of(host) {
-            if let Some(candidates) = self.find(&name) {
-                self.judge(host, &name, candidates, moment, &mut verdict);
+            if let Some(candidates) = self.found(&name) {
+                // The longer name comes later, and its entries count before those of the shorter one.
+                let longer = self.verdict_of(host, &name, candidates, moment);
+                verdict = Verdict { block: longer.block.or(verdict.block), shadow: longer.shadow.or(verdict.shadow) };
             }
         }
         verdict
-    }
-
-    /// Takes in what the entries of one name of the host say. It counts before what shorter names said.
-    fn judge<'a>(
-        &'a self,
-        host: &HostName,
-        name: &HashedName<'_>,
-        candidates: Candidates<'a>,
-        moment: &Moment,
-        verdict: &mut Verdict<'a>,
-    ) {
-        let itself = name.bytes.len() == host.as_bytes().len();
-        let (mut has_block, mut has_shadow) = (false, false);
-        for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
-            let Some(decision) = self.competing(&candidate, moment) else { continue };
-            let (place, has_place) = if decision.is_shadow {
-                (&mut verdict.shadow, &mut has_shadow)
-            } else {
-                (&mut verdict.block, &mut has_block)
-            };
-            if !*has_place && self.lift_of(host, &candidate, moment.now).is_none() {
-                *place = self.as_match(&candidate, decision);
-                *has_place = true;
-            }
-        }
     }
 
     /// The sources, in the order in which they were given.
@@ -285,112 +259,6 @@ impl Index {
 
     fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.delta.iter().chain([&self.base.layer])
-    }
-
-    /// The host's names that could be in a table, the shortest first.
-    #[inline(always)]
-    fn names_of<'h>(&self, host: &'h HostName) -> impl Iterator<Item = HashedName<'h>> {
-        self.base.hasher.names(host, &self.masks)
-    }
-
-    /// The entries of a name that are in a source, in order of precedence.
-    fn candidates(&self, name: &HashedName<'_>) -> impl Iterator<Item = Candidate> {
-        self.live(self.find(name).unwrap_or_default())
-    }
-
-    /// Those of the candidates that are in a source.
-    fn live<'i>(&'i self, candidates: Candidates<'i>) -> impl Iterator<Item = Candidate> + 'i {
-        candidates.filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
-    }
-
-    /// What is there for a name.
-    #[inline(always)]
-    fn find(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
-        let found = self.delta.as_ref().and_then(|delta| self.find_in(delta, name));
-        found.or_else(|| self.find_in(&self.base.layer, name))
-    }
-
-    /// What a layer has for a name.
-    #[inline(always)]
-    fn find_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
-        layer.table.find(name.hash, |pointer| self.candidates_at(layer, pointer, name.bytes))
-    }
-
-    /// What a pointer of a layer points at, if it is that of this name.
-    fn candidates_at<'i>(&'i self, layer: &'i Layer, pointer: Pointer, name: &[u8]) -> Option<Candidates<'i>> {
-        match pointer {
-            Pointer::Record(position) => {
-                let (block, record) = self.record(position)?;
-                (record.name == name).then(|| Candidates { one: Some(block.candidate(position, &record)), list: &[] })
-            }
-            Pointer::List(start) => {
-                let list = layer.lists.get(start as usize..)?;
-                let (_, record) = self.record(list.first()?.position())?;
-                (record.name == name).then_some(Candidates { one: None, list })
-            }
-        }
-    }
-
-    /// The block of a position.
-    fn placed(&self, position: u64) -> Option<&PlacedBlock> {
-        self.blocks.get((position >> BLOCK_BITS) as usize)
-    }
-
-    /// The record at a position, with its block.
-    fn record(&self, position: u64) -> Option<(&PlacedBlock, NameRecord<'_>)> {
-        let placed = self.placed(position)?;
-        let offset = position as u32 & ((1 << BLOCK_BITS) - 1);
-        Some((placed, placed.block.at(offset, placed.first_line)?))
-    }
-
-    /// The place of a candidate's decision among all of the index.
-    fn decision_index(&self, candidate: &Candidate) -> Option<u32> {
-        Some(self.sources.get(usize::from(candidate.source))?.first_decision + candidate.owner)
-    }
-
-    fn decision(&self, candidate: &Candidate) -> Option<&IndexDecision> {
-        self.decisions.get(self.decision_index(candidate)? as usize)
-    }
-
-    /// The exception record of a candidate that is under one.
-    fn exception(&self, candidate: &Candidate) -> Option<&IndexException> {
-        let source = self.sources.get(usize::from(candidate.source))?;
-        self.exceptions.get((source.first_exception + candidate.owner) as usize)
-    }
-
-    /// The candidate's decision, if it blocks, is in force and covers the visitor.
-    fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
-        if candidate.role.lifts() {
-            return None;
-        }
-        let decision = self.decision(candidate)?;
-        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
-    }
-
-    /// The exception that lifts a candidate from a host, if one does.
-    fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
-        if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
-            return None;
-        }
-        self.names_of(host).find_map(|name| {
-            let itself = name.bytes.len() == host.as_bytes().len();
-            self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| match candidate.role {
-                Role::Block | Role::BlockImportant => false,
-                Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
-                Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
-            })
-        })
-    }
-
-    fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
-        let (_, record) = self.record(candidate.position())?;
-        Some(Match {
-            decision: &decision.decision,
-            decision_index: self.decision_index(candidate)?,
-            source_index: candidate.source,
-            line: record.line,
-            pattern: record.view(),
-        })
     }
 }
 
