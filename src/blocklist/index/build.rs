@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder};
-use super::walk::NameHasher;
+use super::table::{MAX_VALUE, Pointer, TableBuilder};
+use super::walk::{Masks, NameHasher};
 use super::{
     Base, Candidate, Index, IndexDecision, IndexException, IndexSource, Layer, PlacedBlock, Role, Source, is_shadow,
 };
@@ -82,7 +82,7 @@ pub(super) struct Key {
     pub(super) position: u64,
 }
 
-/// Adds the keys of the records of a block that stands at a place among all; the masks take in the names.
+/// Adds the keys of the records of a block that stands at a place among all, and takes their names into the masks.
 pub(super) fn add_keys(
     keys: &mut Vec<Key>,
     masks: &mut Masks,
@@ -98,12 +98,11 @@ pub(super) fn add_keys(
     }));
 }
 
-fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
-    let hasher = NameHasher::new(seed);
+fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
     let mut keys = Vec::with_capacity(index.blocks.iter().map(|placed| placed.block.len()).sum());
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
-        add_keys(&mut keys, &mut masks, place, placed, &hasher);
+        add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
     }
     keys.sort_unstable();
     (keys, masks)

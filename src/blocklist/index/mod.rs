@@ -40,6 +40,7 @@ pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
 
 use table::Table;
+use walk::{Masks, NameHasher};
 
 /// One source, as the index takes it in.
 #[derive(Debug)]
@@ -188,10 +189,8 @@ impl Index {
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
         for name in self.names_of(host) {
-            if let Some(candidates) = self.found(&name) {
-                // The longer name comes later, and its entries count before those of the shorter one.
-                let longer = self.verdict_of(host, &name, candidates, moment);
-                verdict = Verdict { block: longer.block.or(verdict.block), shadow: longer.shadow.or(verdict.shadow) };
+            if let Some(candidates) = self.find(&name) {
+                self.judge(host, &name, candidates, moment, &mut verdict);
             }
         }
         verdict

@@ -91,18 +91,6 @@ impl Table {
         }
     }
 
-    /// Whether any name has this many labels and this many bytes.
-    #[inline(always)]
-    pub(super) fn may_have(&self, labels: u32, bytes: usize) -> bool {
-        self.masks.labels >> labels.min(63) & 1 != 0 && self.masks.lengths[bytes / 64 % 4] >> (bytes % 64) & 1 != 0
-    }
-
-    /// The hash that it was built with.
-    #[inline]
-    pub(super) fn hasher(&self) -> &NameHasher {
-        &self.hasher
-    }
-
     /// The number of lines that the worst name costs.
     pub(super) fn longest_chain(&self) -> u32 {
         self.longest_chain

@@ -34,11 +34,10 @@ impl Index {
             return None;
         }
         let mut keys = Vec::with_capacity(names);
-        // What is gone is not looked for in the delta.
-        let (mut masks, mut gone) = (Masks::default(), Masks::default());
+        let mut masks = Masks::default();
         for (place, placed) in concerned() {
-            let masks = if placed.is_live { &mut masks } else { &mut gone };
-            add_keys(&mut keys, masks, place, placed, self.hasher());
+            // The names that are gone are among those of the base, whose masks stay.
+            add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
         }
         keys.sort_unstable();
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
@@ -60,7 +59,7 @@ impl Index {
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             for (name, concerned) in by_name(self, same_hash) {
                 let before: Vec<Candidate> =
-                    self.find(&self.base.layer, &self.hasher().name(name)).into_iter().flatten().collect();
+                    self.find_in(&self.base.layer, &self.base.hasher.name(name)).into_iter().flatten().collect();
                 let live =
                     |candidate: &&Candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live);
                 let new: Vec<Candidate> = concerned.iter().filter(live).copied().collect();
