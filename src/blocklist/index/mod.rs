@@ -21,9 +21,8 @@ use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
-mod walk;
-
 mod table;
+mod walk;
 
 mod search;
 
@@ -103,6 +102,8 @@ pub struct Index {
     base: Arc<Base>,
     /// The names of the blocks that the base does not have.
     delta: Option<Layer>,
+    /// Those of base and delta.
+    masks: Masks,
     /// Those of the base, in its order, and after them those of the delta.
     blocks: Box<[PlacedBlock]>,
     sources: Box<[Source]>,
@@ -118,12 +119,13 @@ struct Base {
     blocks: Box<[PlacedBlock]>,
     /// Distinct patterns that block, by source.
     names: Box<[usize]>,
-    seed: u64,
+    hasher: NameHasher,
 }
 
 /// Names, and the entries of each.
 struct Layer {
     table: Table,
+    masks: Masks,
     lists: Box<[Candidate]>,
 }
 

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::build::{Filler, Key, MAX_BLOCKS, add_keys, by_name};
-use super::table::{Masks, TableBuilder};
+use super::table::TableBuilder;
+use super::walk::Masks;
 use super::{Candidate, Index, IndexSource, PlacedBlock};
 use crate::blocklist::names::Block;
 use crate::blocklist::pattern::Reach;
@@ -54,7 +55,7 @@ impl Index {
     /// Makes the delta of the records of all blocks that came or went.
     fn take_in(&mut self, keys: &[Key], masks: Masks) {
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
-        let mut filler = Filler::new(self, TableBuilder::new(distinct, masks, self.base.seed));
+        let mut filler = Filler::new(self, TableBuilder::new(distinct), masks);
         let mut names: Vec<isize> = self.base.names.iter().map(|names| *names as isize).collect();
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             for (name, concerned) in by_name(self, same_hash) {
@@ -77,6 +78,7 @@ impl Index {
             }
         }
         let (layer, _) = filler.finish();
+        self.masks = self.masks.union(&layer.masks);
         self.delta = (!keys.is_empty()).then_some(layer);
         for (source, names) in self.sources.iter_mut().zip(names) {
             source.names = usize::try_from(names).unwrap_or_default();
