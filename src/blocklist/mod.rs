@@ -4,6 +4,8 @@ pub mod decision;
 pub mod pattern;
 
 pub mod config;
+pub mod names;
+pub mod objection;
 pub mod parsed;
 
 pub mod format;

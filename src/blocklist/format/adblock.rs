@@ -7,18 +7,17 @@
 //! they are skipped and counted. `||name` without `^` is one of them, since it means every address that begins so:
 //! `||example.co` is `example.com` too.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::lines::{FeedLine, FeedReader};
+use super::lines::{FeedInput, FeedLine, FeedReader};
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
 use crate::blocklist::pattern::{Pattern, Reach};
 
-/// Reads a list of rules. `file` is the name that findings give the file.
-pub fn parse(file: &Path, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
+/// Reads a list of rules. `input` is the file's name in findings, or all that there is to know beside its bytes.
+pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
-    FeedReader::new(file, source).with_comments(comment_of).read(bytes, read_line)
+    FeedReader::new(input, source).with_comments(comment_of).read(bytes, read_line)
 }
 
 /// `! comment`, `# comment`, and the `[Adblock Plus 2.0]` at the head of a list. `##.banner` and `!#if` are no comments.
@@ -52,7 +51,7 @@ struct HostRule<'r> {
 fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>) {
     let Some(rule) = host_rule(line.content) else { return feed.skip() };
     match Pattern::parse_with(rule.name, Reach::Subtree) {
-        Ok(pattern) => feed.add(line, &pattern, rule.effect),
+        Ok(pattern) => feed.add(line.part(rule.name), &pattern, rule.effect),
         Err(error) => feed.wrong(line.part(rule.name), &error),
     }
 }
@@ -101,6 +100,8 @@ fn is_more_than_a_host(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::super::testing::{each_says, feed_decision, findings, names};

@@ -4,18 +4,17 @@
 //! feeds share, which is in `lines.rs`, and every other setting, which is skipped and counted.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use super::lines::{FeedLine, FeedReader};
+use super::lines::{FeedInput, FeedLine, FeedReader};
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
 use crate::blocklist::pattern::{Pattern, PatternError, Reach};
 
-/// Reads settings. `file` is the name that findings give the file.
-pub fn parse(file: &Path, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
+/// Reads settings. `input` is the file's name in findings, or all that there is to know beside its bytes.
+pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
-    FeedReader::new(file, source).read(bytes, read_line)
+    FeedReader::new(input, source).read(bytes, read_line)
 }
 
 fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>) {
@@ -61,7 +60,7 @@ fn read_names(feed: &mut FeedReader<'_>, line: FeedLine<'_>, key: &str, value: &
     for name in names.split('/') {
         match pattern_of(name.trim()) {
             Ok(Some(pattern)) => {
-                feed.add(line, &pattern, Effect::Block);
+                feed.add(line.part(name.trim()), &pattern, Effect::Block);
                 says_nothing = false;
             }
             // One finding a line is enough, and a line is wrong once.
@@ -90,6 +89,8 @@ fn pattern_of(name: &str) -> Result<Option<Pattern>, PatternError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::super::testing::{each_says, feed_decision, names};

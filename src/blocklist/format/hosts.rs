@@ -8,10 +8,9 @@
 //! machine has for itself.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use super::lines::{FeedLine, FeedReader, WHITE_SPACE};
+use super::lines::{FeedInput, FeedLine, FeedReader, WHITE_SPACE};
 use crate::blocklist::config::Scope;
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
@@ -40,11 +39,11 @@ const OWN_NAMES: [&str; 16] = [
 
 /// Reads a hosts file. A name means what `scope` says; an address as a name is that address alone.
 ///
-/// `file` is the name that findings give the file.
-pub fn parse(file: &Path, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
+/// `input` is the file's name in findings, or all that there is to know beside its bytes.
+pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
     let reach = scope.reach();
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
-    FeedReader::new(file, source).read(bytes, |feed, line| read_line(feed, line, reach))
+    FeedReader::new(input, source).read(bytes, |feed, line| read_line(feed, line, reach))
 }
 
 fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>, reach: Reach) {
@@ -64,7 +63,7 @@ fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>, reach: Reach) {
             Ok(host) if is_own_name(&host) => {}
             Ok(host) => {
                 let reach = if host.address().is_some() { Reach::Exact } else { reach };
-                feed.add(line, &Pattern { host, reach }, Effect::Block);
+                feed.add(line.part(word), &Pattern { host, reach }, Effect::Block);
                 says_nothing = false;
             }
             // One finding a line is enough, and a line is wrong once.
@@ -99,6 +98,8 @@ fn is_own_name(host: &HostName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::super::testing::{each_says, feed_decision, findings, names};

@@ -7,10 +7,9 @@
 //! resolver would answer; `CNAME rpz-passthru.` is an exception, and so is, as of old, a `CNAME` to the name itself. Other
 //! answers, and rows about addresses and name servers (`.rpz-ip`), are for a resolver alone: they are skipped and counted.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::lines::FeedReader;
+use super::lines::{FeedInput, FeedReader};
 use super::zone_text::{Data, Owner, Row, ZoneText};
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
@@ -20,10 +19,10 @@ use crate::host::HostError;
 /// The last labels of owners that are no names of hosts.
 const OTHER_TRIGGERS: [&str; 4] = ["rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip"];
 
-/// Reads a zone. `file` is the name that findings give the file.
-pub fn parse(file: &Path, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
+/// Reads a zone. `input` is the file's name in findings, or all that there is to know beside its bytes.
+pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
-    FeedReader::new(file, source).read_whole(bytes, |feed, text| {
+    FeedReader::new(input, source).read_whole(bytes, |feed, text| {
         let mut names = [0_u64, 0];
         ZoneText::new(text).read(feed, |feed, row| {
             if let Some(reach) = read_row(feed, row) {
@@ -91,6 +90,8 @@ fn pattern_of(trigger: &str) -> Result<Pattern, PatternError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::super::testing::{each_says, feed_decision, findings, names};
@@ -228,7 +229,11 @@ mod tests {
             ],
             read,
         );
-        assert!(read(b"a.example CNAME .\nb (").has_errors(), "a zone that is cut off in a row is refused");
+        let cut_off = "b!d CNAME .\n".repeat(300) + "a.example CNAME .\nb (";
+        assert!(
+            read(cut_off.as_bytes()).has_errors(),
+            "a zone that is cut off in a row is refused, whatever else is wrong"
+        );
     }
 
     #[test]

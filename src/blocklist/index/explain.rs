@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
+use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, Match, Moment, Role};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
@@ -74,13 +75,18 @@ impl Index {
     pub fn explain(&self, host: &HostName, moment: &Moment) -> Vec<Explanation<'_>> {
         let mut explanations = Vec::new();
         let mut winners: [Option<Winner<'_>>; 2] = [None, None];
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
-                if candidate.role.lifts() {
+        let mut names: Vec<HashedName<'_>> = self.names_of(host).collect();
+        names.reverse();
+        for name in &names {
+            let itself = name.bytes.len() == host.as_bytes().len();
+            let mut before: Option<Candidate> = None;
+            for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
+                // A line that is repeated says nothing new; the first one counts.
+                let is_repeated = before.replace(candidate).is_some_and(|before| before.is_same(&candidate));
+                if candidate.role.lifts() || is_repeated {
                     continue;
                 }
-                let Some(decision) = self.decisions.get(candidate.owner as usize) else { continue };
+                let Some(decision) = self.decision(&candidate) else { continue };
                 let Some(entry) = self.as_match(&candidate, decision) else { continue };
                 let winner = &mut winners[usize::from(decision.is_shadow)];
                 let standing = self.standing(host, moment, &candidate, decision).unwrap_or_else(|| match winner {
@@ -114,12 +120,10 @@ impl Index {
             return Some(Standing::Elsewhere);
         }
         let lift = self.lift_of(host, candidate, moment.now)?;
-        let (source_index, record) = self.record(lift.position())?;
-        let exception = match lift.role {
-            Role::LiftFeeds => self.exceptions.get(lift.owner as usize).map(|entry| &entry.exception),
-            _ => None,
-        };
-        Some(Standing::Lifted(LiftedBy { exception, source_index, line: record.line, pattern: record.view() }))
+        let (_, record) = self.record(lift.position())?;
+        let exception = self.exception(&lift).filter(|_| lift.role == Role::LiftFeeds).map(|entry| &entry.exception);
+        let (source_index, line, pattern) = (lift.source, record.line, record.view());
+        Some(Standing::Lifted(LiftedBy { exception, source_index, line, pattern }))
     }
 }
 

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 
 use super::state::{InForce, Key, Refused, SourceState};
 use crate::blocklist::config::{Config, SourceConfig, SourceContent};
+use crate::blocklist::format::FeedInput;
 use crate::blocklist::guard::{Candidate, Guarded, guard};
 use crate::blocklist::index::IndexSource;
-use crate::blocklist::parsed::ParsedSource;
+use crate::blocklist::parsed::Chunk;
 use crate::blocklist::source;
-use crate::blocklist::source::difference::PatternSet;
 use crate::blocklist::source::file::{FILE_BYTES, FileError};
 use crate::blocklist::status::Trigger;
 use crate::finding::{Finding, Place};
@@ -29,6 +29,9 @@ pub(super) const KIND: &str = "source";
 /// that a rename in the wrong moment does not fail a start.
 const READ_ATTEMPTS: u32 = 20;
 const READ_PAUSE: Duration = Duration::from_millis(50);
+
+/// The ids of records, with their places.
+type RecordIds = Arc<[(String, Place)]>;
 
 /// What there is to do about a source.
 #[derive(Debug)]
@@ -51,8 +54,8 @@ pub(super) struct Ready {
     pub(super) in_force: InForce,
     /// What the state directory is to keep; none where it came from there.
     pub(super) bytes: Option<Vec<u8>>,
-    pub(super) added: usize,
-    pub(super) removed: usize,
+    /// How many names the source had that must not lose too many at once; 0 where it may.
+    pub(super) names_before: usize,
     /// Why it came from the state directory, where it did.
     pub(super) refused: Option<Refused>,
 }
@@ -72,11 +75,18 @@ pub(super) struct Examiner<'c> {
 impl Examiner<'_> {
     /// Looks at one source.
     pub(super) fn examine(&self, source: &SourceState) -> Step {
-        match (self.examine_file(source), self.trigger) {
-            (Step::Refused(refused), Trigger::Start) if source.in_force.is_none() => {
-                self.fall_back_to_state(source, refused)
-            }
-            (step, _) => step,
+        match self.examine_file(source) {
+            Step::Refused(refused) => self.instead_of(source, refused),
+            step => step,
+        }
+    }
+
+    /// What there is to do about a source whose file is refused: at a start, its copy may be good.
+    pub(super) fn instead_of(&self, source: &SourceState, refused: Refused) -> Step {
+        if self.trigger == Trigger::Start && source.in_force.is_none() {
+            self.fall_back_to_state(source, refused)
+        } else {
+            Step::Refused(refused)
         }
     }
 
@@ -85,10 +95,10 @@ impl Examiner<'_> {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
                 let message = "the file changes while it is read; write to a temporary file and rename it";
-                return refused(None, vec![Finding::error(Place::file(&source.config.path), message)]);
+                return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
             }
             Err(FileError::Changing) => return Step::Changing,
-            Err(FileError::Refused(finding)) => return refused(None, vec![finding]),
+            Err(FileError::Refused(finding)) => return refused(vec![finding]),
         };
         let key = Key::new(file.sha256, &source.config, self.config);
         let may_shrink = self.allow_shrink.contains(&source.config.name);
@@ -98,20 +108,15 @@ impl Examiner<'_> {
         if !may_shrink && source.refused.as_ref().is_some_and(|refused| refused.key == Some(key)) {
             return Step::RefusedBefore;
         }
-        let list = match source::compression::decompressed(&source.config.path, &file.bytes) {
-            Ok(list) => list,
-            Err(finding) => return refused(Some(key), vec![finding]),
-        };
-        let parsed = source::parse(&source.config, &source.config.path, &list);
-        // A start tells everything that is wrong in one run.
-        let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
         let names_before = if may_shrink { 0 } else { self.names_before(source, file.sha256) };
-        match self.guard(source, parsed, &list, names_before) {
-            Err(findings) => {
-                let (findings, ids) = (findings.into(), ids.into());
-                Step::Refused(Refused { key: Some(key), findings, by_another_source: false, ids })
+        match self.parse(source, key, &file.bytes) {
+            Err((findings, ids)) => {
+                Step::Refused(Refused { key: Some(key), findings: findings.into(), by_another_source: false, ids })
             }
-            Ok(guarded) => Step::Ready(Box::new(self.ready(source, guarded, key, Some(file.bytes)))),
+            Ok(guarded) => {
+                let ready = self.ready(source, guarded, key, Some(file.bytes));
+                Step::Ready(Box::new(Ready { names_before, ..ready }))
+            }
         }
     }
 
@@ -127,15 +132,19 @@ impl Examiner<'_> {
         }
     }
 
-    fn guard(
-        &self,
-        source: &SourceState,
-        parsed: ParsedSource,
-        bytes: &[u8],
-        names_before: usize,
-    ) -> Result<Guarded, Vec<Finding>> {
-        let SourceConfig { name, path, content } = &source.config;
-        guard(Candidate { source: name, content, file: path, bytes, parsed, names_before }, self.config)
+    /// Reads what the bytes say, as far as they differ from what is in force, and asks the guards. What is wrong comes with the ids of
+    /// the records.
+    fn parse(&self, source: &SourceState, key: Key, bytes: &[u8]) -> Result<Guarded, (Vec<Finding>, RecordIds)> {
+        let SourceConfig { path: file, content, .. } = &source.config;
+        let in_force = source.in_force.as_ref().filter(|in_force| in_force.key.settings == key.settings);
+        let known: &[Arc<Chunk>] = in_force.map_or(&[], |in_force| &in_force.content.parsed.chunks);
+        let input = FeedInput { file, known, never_block: Some(&self.config.never_block) };
+        let list = source::compression::decompressed(file, bytes);
+        let bytes: &[u8] = list.as_deref().map_err(|finding| (vec![finding.clone()], RecordIds::default()))?;
+        let parsed = source::parse(&source.config, input, bytes);
+        // A start tells everything that is wrong in one run.
+        let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
+        guard(Candidate { content, file, bytes, parsed }, self.config).map_err(|findings| (findings, ids.into()))
     }
 
     /// How many names a source has that must not lose too many at once: those in force or, at a start, those of the copy
@@ -149,7 +158,8 @@ impl Examiner<'_> {
         };
         match state.load(KIND, &source.config.name, FILE_BYTES) {
             Ok(kept) if Sha256::of(&kept) != on_disk => {
-                self.parse_kept(source, &kept).map_or(0, |guarded| guarded.patterns.len())
+                let guarded = self.parse_kept(source, &kept);
+                guarded.map_or(0, |guarded| guarded.parsed.names.distinct())
             }
             _ => 0,
         }
@@ -157,18 +167,16 @@ impl Examiner<'_> {
 
     /// A copy was in force once: it may be as small as it is.
     fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
-        let list = source::compression::decompressed(&source.config.path, bytes).map_err(|finding| vec![finding])?;
-        self.guard(source, source::parse(&source.config, &source.config.path, &list), &list, 0)
+        let key = Key::new(Sha256::of(bytes), &source.config, self.config);
+        self.parse(source, key, bytes).map_err(|(findings, _)| findings)
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
-        let before = source.in_force.as_ref();
-        let before = before.map(|content| PatternSet::of(&content.content.parsed.names)).unwrap_or_default();
-        let (added, removed) = before.added_and_removed(&guarded.patterns);
         let from_state = bytes.is_none();
         let in_force = InForce {
             key,
-            names: guarded.patterns.len(),
+            // Until the index has counted the distinct ones.
+            names: guarded.parsed.names.len(),
             content: Arc::new(IndexSource {
                 name: source.config.name.clone(),
                 is_feed: matches!(source.config.content, SourceContent::Feed { .. }),
@@ -180,7 +188,7 @@ impl Examiner<'_> {
             warnings: guarded.warnings.into(),
             dropped: guarded.dropped.into(),
         };
-        Ready { in_force, bytes, added, removed, refused: None }
+        Ready { in_force, bytes, names_before: 0, refused: None }
     }
 
     /// The copy of a source whose file is no good.
@@ -208,7 +216,7 @@ impl Examiner<'_> {
     }
 }
 
-/// A refusal of what could not be read: without a key, it may be good the next time.
-fn refused(key: Option<Key>, findings: Vec<Finding>) -> Step {
-    Step::Refused(Refused { key, findings: findings.into(), by_another_source: false, ids: Arc::default() })
+/// A refusal of what could not be read: it may be good the next time.
+fn refused(findings: Vec<Finding>) -> Step {
+    Step::Refused(Refused { key: None, findings: findings.into(), by_another_source: false, ids: Arc::default() })
 }

@@ -1,8 +1,10 @@
 //! What the reload promises, with real files: the good comes into force, the bad changes nothing.
 //!
-//! Inside: what one reload does with one file. Kept out: the thread over time (`lifetime.rs`).
+//! Inside: what one reload does with one file. Kept out: the thread over time (`lifetime.rs`), small changes of large lists
+//! (`small_changes.rs`).
 
 mod lifetime;
+mod small_changes;
 
 use std::fs;
 use std::path::{Path, PathBuf};

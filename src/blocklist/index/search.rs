@@ -1,0 +1,177 @@
+//! How the names of a host are found, and what their entries come to.
+//!
+//! Inside: the way from a hash to a record, delta before base, and which entry competes for a host. Kept out: the question as
+//! a request asks it (`mod.rs`), and the layout of the table (`table.rs`).
+
+use jiff::Timestamp;
+
+use super::table::Pointer;
+use super::walk::{HashedName, NameHasher};
+use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
+use crate::blocklist::names::BLOCK_BITS;
+use crate::blocklist::parsed::NameRecord;
+use crate::host::HostName;
+
+impl Index {
+    /// What the entries of one name of the host say.
+    pub(super) fn verdict_of(
+        &self,
+        host: &HostName,
+        name: &HashedName<'_>,
+        candidates: Candidates<'_>,
+        moment: &Moment,
+    ) -> Verdict<'_> {
+        let mut verdict = Verdict::default();
+        let itself = name.bytes.len() == host.as_bytes().len();
+        for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
+            let Some(decision) = self.competing(&candidate, moment) else { continue };
+            let place = if decision.is_shadow { &mut verdict.shadow } else { &mut verdict.block };
+            if place.is_none() && self.lift_of(host, &candidate, moment.now).is_none() {
+                *place = self.as_match(&candidate, decision);
+            }
+        }
+        verdict
+    }
+
+    pub(super) fn hasher(&self) -> &NameHasher {
+        self.base.layer.table.hasher()
+    }
+
+    /// The host's names that could be in a table, the shortest first.
+    #[inline]
+    pub(super) fn names_of<'i>(&'i self, host: &'i HostName) -> impl Iterator<Item = HashedName<'i>> {
+        self.hasher().names(host).filter(|name| self.may_have(name))
+    }
+
+    /// Whether any name has as many labels and bytes as this one.
+    #[inline(always)]
+    pub(super) fn may_have(&self, name: &HashedName<'_>) -> bool {
+        let may = |layer: &Layer| layer.table.may_have(name.labels, name.bytes.len());
+        may(&self.base.layer) || self.delta.as_ref().is_some_and(may)
+    }
+
+    /// The entries of a name that are in a source, in order of precedence.
+    pub(super) fn candidates(&self, name: &HashedName<'_>) -> impl Iterator<Item = Candidate> {
+        self.live(self.found(name).unwrap_or_default())
+    }
+
+    /// Those that their source still has.
+    pub(super) fn live(&self, candidates: Candidates<'_>) -> impl Iterator<Item = Candidate> {
+        candidates.filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
+    }
+
+    /// The entries of a name: where the delta has it, those there are all.
+    #[inline(always)]
+    pub(super) fn found(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
+        let found = self.delta.as_ref().and_then(|delta| self.find(delta, name));
+        found.or_else(|| self.find(&self.base.layer, name))
+    }
+
+    /// What a layer has for a name.
+    #[inline(always)]
+    pub(super) fn find<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
+        layer.table.find(name.hash, |pointer| self.candidates_at(layer, pointer, name.bytes))
+    }
+
+    /// The entries that a pointer points at, if they are those of that name.
+    pub(super) fn candidates_at<'i>(
+        &'i self,
+        layer: &'i Layer,
+        pointer: Pointer,
+        name: &[u8],
+    ) -> Option<Candidates<'i>> {
+        match pointer {
+            Pointer::Record(position) => {
+                let (block, record) = self.record(position)?;
+                (record.name == name).then(|| Candidates { one: Some(block.candidate(position, &record)), list: &[] })
+            }
+            Pointer::List(start) => {
+                let list = layer.lists.get(start as usize..)?;
+                let (_, record) = self.record(list.first()?.position())?;
+                (record.name == name).then_some(Candidates { one: None, list })
+            }
+        }
+    }
+
+    /// The block of a position.
+    pub(super) fn placed(&self, position: u64) -> Option<&PlacedBlock> {
+        self.blocks.get((position >> BLOCK_BITS) as usize)
+    }
+
+    /// The record at a position, with its block.
+    pub(super) fn record(&self, position: u64) -> Option<(&PlacedBlock, NameRecord<'_>)> {
+        let placed = self.placed(position)?;
+        let offset = position as u32 & ((1 << BLOCK_BITS) - 1);
+        Some((placed, placed.block.at(offset, placed.first_line)?))
+    }
+
+    /// The place of a candidate's decision among all of the index.
+    pub(super) fn decision_index(&self, candidate: &Candidate) -> Option<u32> {
+        Some(self.sources.get(usize::from(candidate.source))?.first_decision + candidate.owner)
+    }
+
+    pub(super) fn decision(&self, candidate: &Candidate) -> Option<&IndexDecision> {
+        self.decisions.get(self.decision_index(candidate)? as usize)
+    }
+
+    /// The exception record of a candidate that is under one.
+    pub(super) fn exception(&self, candidate: &Candidate) -> Option<&IndexException> {
+        let source = self.sources.get(usize::from(candidate.source))?;
+        self.exceptions.get((source.first_exception + candidate.owner) as usize)
+    }
+
+    /// The candidate's decision, if it blocks, is in force and covers the visitor.
+    pub(super) fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
+        if candidate.role.lifts() {
+            return None;
+        }
+        let decision = self.decision(candidate)?;
+        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
+    }
+
+    /// The exception that lifts a candidate from a host, if one does.
+    pub(super) fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
+        if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
+            return None;
+        }
+        self.names_of(host).find_map(|name| {
+            let itself = name.bytes.len() == host.as_bytes().len();
+            self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| match candidate.role {
+                Role::Block | Role::BlockImportant => false,
+                Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
+                Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
+            })
+        })
+    }
+
+    pub(super) fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
+        let (_, record) = self.record(candidate.position())?;
+        Some(Match {
+            decision: &decision.decision,
+            decision_index: self.decision_index(candidate)?,
+            source_index: candidate.source,
+            line: record.line,
+            pattern: record.view(),
+        })
+    }
+}
+
+/// The entries of one name, in order of precedence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Candidates<'i> {
+    pub(super) one: Option<Candidate>,
+    pub(super) list: &'i [Candidate],
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = Candidate;
+
+    fn next(&mut self) -> Option<Candidate> {
+        if let Some(one) = self.one.take() {
+            return Some(one);
+        }
+        let (first, rest) = self.list.split_first()?;
+        self.list = if first.position & Candidate::LAST == 0 { rest } else { &[] };
+        Some(*first)
+    }
+}
