@@ -18,3 +18,5 @@ pub mod status;
 pub mod store;
 
 pub mod reload;
+
+pub use source::compression::decompressed_within;

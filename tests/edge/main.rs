@@ -37,6 +37,7 @@ mod process_faults;
 mod promises;
 mod promises_p1;
 mod promises_p3;
+mod reload_scale;
 mod smuggling;
 mod slow_clients;
 mod smuggling_http2;

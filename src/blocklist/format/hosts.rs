@@ -215,6 +215,7 @@ mod tests {
             None
         );
         assert_eq!(contradicted(&format!("{boilerplate}0.0.0.0 a.example\n")), Some((2, 1)));
+        assert_eq!(contradicted(&format!("{boilerplate}0.0.0.0 a.example\n0.0.0.0 b!d\n")), None);
         assert_eq!(contradicted("# Domains: 3\n0.0.0.0 a.example b.example\n0.0.0.0 c.example\n"), None);
     }
 

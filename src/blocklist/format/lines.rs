@@ -9,22 +9,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chunks::chunks;
-use crate::blocklist::objection::{Objection, drop_lines, objection};
+use crate::blocklist::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
 use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
 use crate::blocklist::pattern::Pattern;
 use crate::finding::{Finding, Place, SourceText, position};
 use crate::whole_file::Sha256;
-
-/// Findings on single lines of one feed that are kept; the others are only counted.
-const KEPT_LINE_FINDINGS: u32 = 100;
 
 /// What is shown of a text that is not a name.
 const SHOWN_CHARACTERS: usize = 60;
 
 /// The text of a file, without a byte order mark; invalid UTF-8 refuses the file.
 pub(super) fn text_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
+    utf8_of(file, bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes))
+}
+
+/// The text of a file or of a piece of it, in which a byte order mark is a character as any other.
+fn utf8_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Ok(text) => Ok(text),
         Err(error) => {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
@@ -94,11 +96,6 @@ impl<'t> FeedLine<'t> {
         Self { content, ..self }
     }
 
-    /// Where its content is.
-    fn place(self, file: &Path) -> Place {
-        Place { file: file.to_path_buf(), position: Some(position(self.index, self.start(), self.whole)) }
-    }
-
     /// Where the content begins in the whole line, in bytes.
     fn start(self) -> usize {
         let start = self.content.as_ptr().addr().wrapping_sub(self.whole.as_ptr().addr());
@@ -144,7 +141,7 @@ pub(super) struct FeedReader<'p> {
 }
 
 impl<'p> FeedReader<'p> {
-    /// Lines that begin with `#` or `!` are comments. `parsed` has the decision of the feed.
+    /// `parsed` has the decision of the feed. Lines that begin with `#` or `!` are comments.
     pub(super) fn new(input: impl Into<FeedInput<'p>>, parsed: ParsedSource) -> Self {
         let comment_of: CommentOf = |line| line.strip_prefix(['#', '!']);
         Self { input: input.into(), whole: parsed, parsed: ParsedSource::default(), comment_of }
@@ -159,13 +156,10 @@ impl<'p> FeedReader<'p> {
     pub(super) fn read_whole(mut self, bytes: &[u8], read: impl FnOnce(&mut Self, &str)) -> ParsedSource {
         match text_of(self.input.file, bytes) {
             Ok(text) => read(&mut self, text),
-            Err(finding) => self.whole.findings.push(*finding),
+            Err(finding) => self.parsed.findings.push(*finding),
         }
-        let mut parsed = std::mem::take(&mut self.parsed);
-        parsed.names.shrink_to_fit();
-        let chunk = Chunk { sha256: Sha256::of(bytes), line_ends: line_ends(bytes), parsed };
-        self.whole.append(Arc::new(chunk), 0);
-        self.whole
+        self.parsed.names.shrink_to_fit();
+        ParsedSource { decisions: self.whole.decisions, ..self.parsed }
     }
 
     /// What has been read so far, for such a format: it counts for itself.
@@ -205,7 +199,7 @@ impl<'p> FeedReader<'p> {
         bytes: &[u8],
         read: &mut impl FnMut(&mut Self, FeedLine<'_>),
     ) -> Result<ParsedSource, Box<Finding>> {
-        let text = text_of(self.input.file, bytes)?;
+        let text = utf8_of(self.input.file, bytes)?;
         for (index, whole) in text.split('\n').enumerate() {
             let trimmed = whole.trim_matches(WHITE_SPACE);
             if !trimmed.is_empty() {
@@ -230,14 +224,15 @@ impl<'p> FeedReader<'p> {
         let never_block = self.input.never_block.filter(|_| effect != Effect::Lift);
         match never_block.and_then(|never_block| objection(pattern.view(), never_block)) {
             Some(Objection::Refused(reason, message)) => {
-                let place = line.place(self.input.file);
-                drop_lines(&mut self.parsed.dropped, reason, 1, [Finding::warning(place, message)]);
+                let finding = Finding::warning(self.place(line), message);
+                drop_lines(&mut self.parsed.dropped, reason, 1, [finding]);
                 return;
             }
-            Some(Objection::Odd(message)) => {
-                self.parsed.odd.push(Finding::warning(line.place(self.input.file), message));
+            Some(Objection::Odd(message)) if self.parsed.odd.len() < KEPT_FINDINGS => {
+                let finding = Finding::warning(self.place(line), message);
+                self.parsed.odd.push(finding);
             }
-            None => {}
+            _ => {}
         }
         self.parsed.names.push(pattern.view(), effect, line_number(line.index), Owner::Decision(0));
     }
@@ -255,15 +250,21 @@ impl<'p> FeedReader<'p> {
     /// The same of a line that is wrong in another way: `what` goes on after its content.
     pub(super) fn unreadable(&mut self, line: FeedLine<'_>, what: &dyn fmt::Display) {
         self.parsed.lines.wrong += 1;
-        if self.parsed.lines.wrong <= KEPT_LINE_FINDINGS {
-            let finding = Finding::warning(line.place(self.input.file), format!("`{}` {what}", shown(line.content)));
+        if self.parsed.lines.wrong as usize <= KEPT_FINDINGS {
+            let finding = Finding::warning(self.place(line), format!("`{}` {what}", shown(line.content)));
             self.parsed.findings.push(finding);
         }
     }
 
     /// Refuses the feed because of a line.
     pub(super) fn refuse(&mut self, line: FeedLine<'_>, why: &str) {
-        self.whole.findings.push(Finding::error(line.place(self.input.file), why));
+        let finding = Finding::error(self.place(line), why);
+        self.parsed.findings.push(finding);
+    }
+
+    fn place(&self, line: FeedLine<'_>) -> Place {
+        let position = position(line.index, line.start(), line.whole);
+        Place { file: self.input.file.to_path_buf(), position: Some(position) }
     }
 }
 

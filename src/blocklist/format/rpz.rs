@@ -247,6 +247,20 @@ mod tests {
         assert_eq!((contradicted(4), contradicted(6)), (Some((4, 5)), Some((6, 5))));
     }
 
+    #[test]
+    fn hostile_origins_are_bounded() {
+        let long = "a".repeat(300);
+        for first in ["", "$ORIGIN rpz.test.\n", "$ORIGIN .\n"] {
+            let parsed = read(format!("{first}{}b CNAME .\n", format!("$ORIGIN {long}\n").repeat(20_000)).as_bytes());
+            assert!(parsed.names.is_empty() && parsed.lines.wrong > 0, "{first}");
+        }
+        let zone = "z".repeat(1_000_000);
+        let parsed = read(format!("$ORIGIN {zone}.\n{zone}. SOA\nb. CNAME .\n$ORIGIN b.\nc CNAME .").as_bytes());
+        assert!(parsed.findings.iter().all(|finding| finding.to_string().len() < 1_000));
+        let small = "$ORIGIN a\n".repeat(100_000) + "b CNAME .";
+        assert!(read(small.as_bytes()).names.is_empty());
+    }
+
     proptest! {
         #[test]
         fn spelling_of_a_row_changes_nothing(

@@ -95,10 +95,10 @@ impl Examiner<'_> {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
                 let message = "the file changes while it is read; write to a temporary file and rename it";
-                return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
+                return refused(None, vec![Finding::error(Place::file(&source.config.path), message)]);
             }
             Err(FileError::Changing) => return Step::Changing,
-            Err(FileError::Refused(finding)) => return refused(vec![finding]),
+            Err(FileError::Refused(finding)) => return refused(None, vec![finding]),
         };
         let key = Key::new(file.sha256, &source.config, self.config);
         let may_shrink = self.allow_shrink.contains(&source.config.name);
@@ -140,11 +140,11 @@ impl Examiner<'_> {
         let known: &[Arc<Chunk>] = in_force.map_or(&[], |in_force| &in_force.content.parsed.chunks);
         let input = FeedInput { file, known, never_block: Some(&self.config.never_block) };
         let list = source::compression::decompressed(file, bytes);
-        let bytes: &[u8] = list.as_deref().map_err(|finding| (vec![finding.clone()], RecordIds::default()))?;
-        let parsed = source::parse(&source.config, input, bytes);
+        let list = list.map_err(|finding| (vec![finding], RecordIds::default()))?;
+        let parsed = source::parse(&source.config, input, &list);
         // A start tells everything that is wrong in one run.
         let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
-        guard(Candidate { content, file, bytes, parsed }, self.config).map_err(|findings| (findings, ids.into()))
+        guard(Candidate { content, file, bytes: &list, parsed }, self.config).map_err(|findings| (findings, ids.into()))
     }
 
     /// How many names a source has that must not lose too many at once: those in force or, at a start, those of the copy
@@ -216,7 +216,7 @@ impl Examiner<'_> {
     }
 }
 
-/// A refusal of what could not be read: it may be good the next time.
-fn refused(findings: Vec<Finding>) -> Step {
-    Step::Refused(Refused { key: None, findings: findings.into(), by_another_source: false, ids: Arc::default() })
+/// A refusal of what could not be read: without a key, it may be good the next time.
+fn refused(key: Option<Key>, findings: Vec<Finding>) -> Step {
+    Step::Refused(Refused { key, findings: findings.into(), by_another_source: false, ids: Arc::default() })
 }

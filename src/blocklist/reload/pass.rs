@@ -272,16 +272,13 @@ fn names_of(index: &Index, name: &str) -> usize {
 }
 
 fn build(contents: &[Arc<IndexSource>], base: Base<'_>) -> Result<Index, String> {
-    let updated = base.in_force.and_then(|index| index.update(contents));
-    let index = match updated {
-        Some(index) => index,
-        None => build_anew(contents, base.seed)?,
-    };
-    index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
-    Ok(index)
+    match base.in_force.and_then(|index| index.update(contents)) {
+        Some(index) => checked(index),
+        None => build_anew(contents, base.seed),
+    }
 }
 
-/// Builds an index from nothing, if there is room for it.
+/// Builds and checks an index from nothing, if there is room for it.
 pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
     let names: usize = contents.iter().map(|content| content.parsed.names.len()).sum();
     let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
@@ -295,5 +292,11 @@ pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Ind
     if let Some(message) = memory::refuse(needed, memory::available()) {
         return Err(message);
     }
-    Ok(Index::build(contents, seed))
+    checked(Index::build(contents, seed))
+}
+
+/// An index in which names of every source are found.
+fn checked(index: Index) -> Result<Index, String> {
+    index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
+    Ok(index)
 }

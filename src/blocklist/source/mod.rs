@@ -13,9 +13,7 @@ use super::parsed::ParsedSource;
 
 /// Parses a source's bytes by its format.
 pub(super) fn parse(source: &SourceConfig, input: FeedInput<'_>, bytes: &[u8]) -> ParsedSource {
-    let SourceContent::Feed { format, decision } = &source.content else {
-        return decisions::parse(input.file, bytes);
-    };
+    let SourceContent::Feed { format, decision } = &source.content else { return decisions::parse(input.file, bytes) };
     let decision = Arc::new((**decision).clone());
     match *format {
         FeedFormat::Domains(scope) => domains::parse(input, bytes, scope, decision),
