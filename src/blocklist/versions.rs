@@ -141,7 +141,8 @@ impl Version {
                 let (change, key) = match (old.peek(), new.peek()) {
                     (None, None) => return None,
                     (Some(before), Some(after)) if before == after => {
-                        (old.next(), new.next());
+                        old.next();
+                        new.next();
                         continue;
                     }
                     (Some(before), Some(after)) if before < after => (Change::Removed, old.next()?),

@@ -213,6 +213,10 @@ impl<'a> Difference<'a> {
         for (which, version) in [("old", self.old), ("new", self.new)] {
             text.push_str(&about(which, version));
         }
+        // Whether the old version would still be taken is in the JSON.
+        for finding in &self.new.objections {
+            let _ = writeln!(text, "  would be refused: {}", finding.log_line());
+        }
         text + &self.summary()
     }
 
@@ -264,7 +268,7 @@ impl<'a> Difference<'a> {
     }
 }
 
-/// One version for people: what it has, what it drops, and what the guards would say.
+/// One version for people: what it has, and what it drops.
 fn about(which: &str, version: &Version) -> String {
     let mut text = format!("{which} {}: {}", version.file.display(), counted(version.names, "name"));
     if version.exceptions() > 0 {
@@ -280,9 +284,6 @@ fn about(which: &str, version: &Version) -> String {
     let dropped = version.dropped.iter().flat_map(|lines| &lines.findings);
     for finding in dropped.take(SHOWN_LINES) {
         let _ = writeln!(text, "  dropped {}", finding.log_line());
-    }
-    for finding in &version.objections {
-        let _ = writeln!(text, "  would be refused: {}", finding.log_line());
     }
     text
 }

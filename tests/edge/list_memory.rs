@@ -122,7 +122,11 @@ fn p4_list_too_large_for_the_address_space_is_refused_and_the_process_goes_on() 
     replace(&edge, "feed.txt", names(100) + &comment.repeat(720));
     let answer = edge.admin_post("/api/v1/reload");
     assert_eq!(answer.status, 422, "{}", answer.text());
-    assert!(answer.text().contains("feed.txt") && answer.text().contains("memory"), "{}", answer.text());
+    assert!(
+        answer.text().contains("feed.txt") && answer.text().contains("enough memory to read the file"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(verdicts(&edge), [403, 403]);
 
     replace(&edge, "feed.txt", names(101));

@@ -26,7 +26,7 @@ const TWO: Version =
 pub(super) fn left(groups: &str, mounts: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let folders = mounts.lines().filter_map(mounted).filter_map(|(version, root, mount)| {
         let path = groups.lines().find_map(|line| path_of_group(line, version))?;
-        Some((version, mount, Path::new(path).strip_prefix(root).unwrap_or(Path::new("")).to_owned()))
+        Some((version, mount, Path::new(path).strip_prefix(root).unwrap_or_else(|_| Path::new("")).to_owned()))
     });
     let left = folders.flat_map(|(version, mount, below)| {
         let own: Vec<PathBuf> = below.ancestors().map(|above| mount.join(above)).collect();
