@@ -683,6 +683,20 @@ mod tests {
         assert!(!host("example").is_below(&host("example")));
     }
 
+    /// The words in which dots are kept meet at bytes 64, 128 and 192.
+    #[test]
+    fn labels_come_from_the_right_wherever_the_dots_are() {
+        for first in 1..=63 {
+            let text = format!("{0}.{1}.{1}.{1}.{2}", "a".repeat(first), "b".repeat(62), "c");
+            let Ok(host) = HostName::parse(text.as_bytes()) else { continue };
+            let labels: Vec<&[u8]> = host.labels().map(|label| label.bytes).collect();
+            assert_eq!(labels, text.as_bytes().rsplit(|byte| *byte == b'.').collect::<Vec<_>>());
+            let mut names: Vec<&[u8]> = host.labels().map(|label| label.name).collect();
+            names.reverse();
+            assert_eq!(names, host.suffixes().collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn message_shows_the_byte() {
         assert!(HostError::ForbiddenByte(b'@').to_string().contains("has `@`"));
@@ -715,6 +729,8 @@ mod tests {
         fn canonical_form_is_its_own_canonical_form(bytes in near_hosts()) {
             if let Ok(host) = HostName::parse(&bytes) {
                 let again = HostName::parse(host.as_bytes()).expect("the canonical form parses");
+                let labels: Vec<_> = host.labels().map(|label| label.bytes).collect();
+                prop_assert_eq!(labels, host.as_bytes().rsplit(|byte| *byte == b'.').collect::<Vec<_>>());
                 prop_assert_eq!(again.as_str(), host.as_str());
                 prop_assert_eq!(again.address(), host.address());
                 prop_assert!((1..=MAX_HOST_BYTES).contains(&host.as_str().len()));

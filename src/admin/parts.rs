@@ -158,8 +158,7 @@ mod tests {
             SourceConfig { name: name.to_owned(), path, content }
         };
         let feed = SourceContent::Feed {
-            format: FeedFormat::Domains,
-            scope: Scope::Subtree,
+            format: FeedFormat::Domains(Scope::Subtree),
             decision: Box::new(testing::decision("feed")),
         };
         let config = Config {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::config::{Config, FeedFormat, Scope, SourceConfig, SourceContent};
+use super::config::{Config, FeedFormat, SourceConfig, SourceContent};
 use super::decision::{Basis, Decision, Exception, Mode, When};
 use super::format::FeedInput;
 use super::guard::{Candidate, DroppedLines, Guarded, guard, shrink};
@@ -91,6 +91,8 @@ impl Version {
         config: &Config,
     ) -> Result<Self, Vec<Finding>> {
         let (file, content) = (&settings.path, &settings.content);
+        let list = source::compression::decompressed(file, bytes).map_err(|finding| vec![finding])?;
+        let bytes = &*list;
         let input = FeedInput { file, known: &[], never_block: Some(&config.never_block) };
         let read = || source::parse(settings, input, bytes);
         let ask = |parsed, config: &Config| guard(Candidate { content, file, bytes, parsed }, config);
@@ -200,7 +202,7 @@ impl Version {
 }
 
 /// A feed of which only the names matter.
-pub fn feed(format: FeedFormat, scope: Scope) -> SourceContent {
+pub fn feed(format: FeedFormat) -> SourceContent {
     let decision = Decision {
         id: "list".to_owned(),
         basis: Basis::Policy,
@@ -219,7 +221,7 @@ pub fn feed(format: FeedFormat, scope: Scope) -> SourceContent {
         mode: Mode::Enforce,
         summary: Vec::new(),
     };
-    SourceContent::Feed { format, scope, decision: Box::new(decision) }
+    SourceContent::Feed { format, decision: Box::new(decision) }
 }
 
 impl fmt::Display for Entry<'_> {
@@ -331,6 +333,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::blocklist::config::Scope;
 
     fn guards() -> Config {
         Config {
@@ -352,7 +355,7 @@ mod tests {
     }
 
     fn domains(text: &str) -> Version {
-        version(feed(FeedFormat::Domains, Scope::Exact), text)
+        version(feed(FeedFormat::Domains(Scope::Exact)), text)
     }
 
     fn shown(old: &Version, new: &Version) -> Vec<String> {

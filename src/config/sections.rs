@@ -210,18 +210,23 @@ const SOURCE: Section = Section {
     name: "blocklist.source.NAME",
     about: "A file that decisions come from: decision records, or a feed of names under one decision.",
     keys: &[
-        key("path", Kind::Path, REQUIRED, "The file; watched."),
+        key(
+            "path",
+            Kind::Path,
+            REQUIRED,
+            "The file; watched. One that ends in .gz or .zst is decompressed (gzip, zstd), and its format follows from what stands before that.",
+        ),
         key(
             "format",
-            Kind::Choice(&["decisions", "domains"]),
+            Kind::Choice(&["decisions", "domains", "hosts", "adblock", "dnsmasq", "rpz"]),
             "decisions where the path ends in .toml, else required",
             "How to read it.",
         ),
         key(
             "scope",
             Kind::Choice(&["exact", "subtree"]),
-            "required for domains",
-            "What a bare name means: that host alone, or that host and all below it.",
+            "required for domains and hosts",
+            "What a bare name means: that host alone, or that host and all below it. For domains and hosts alone: the other formats say it themselves.",
         ),
         table("decision", "The decision of every name of a feed: every field of a record but `hosts`."),
     ],

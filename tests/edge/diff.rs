@@ -187,11 +187,15 @@ fn lists_that_cannot_be_compared_end_with_their_status() {
     ]);
     fs::write(folder.path().join("bytes.txt"), b"a.example\n\xff\n").unwrap();
     fs::create_dir(folder.path().join("folder")).unwrap();
-    let cases: [(&[&str], i32, &[&str]); 10] = [
+    fs::write(folder.path().join("broken.gz"), "no gzip").unwrap();
+    let cases: [(&[&str], i32, &[&str]); 13] = [
         (&["old.txt", "old.txt"], 2, &["--list-format", "--source"]),
         (&["right.toml", "old.txt"], 2, &["--list-format"]),
         (&["--list-format", "domains", "-", "-"], 2, &["both lists cannot be standard input"]),
         (&["--list-format", "words", "old.txt", "old.txt"], 2, &["words"]),
+        (&["--list-format", "adblock", "--scope", "exact", "old.txt", "old.txt"], 2, &["--scope is for domains"]),
+        (&["--scope", "exact", "right.toml", "right.toml"], 2, &["--scope is for domains"]),
+        (&["--list-format", "hosts", "old.txt", "broken.gz"], 78, &["broken.gz: the gzip data is cut off or damaged"]),
         (&["right.toml", "missing.toml"], 78, &["missing.toml: cannot read the file: No such file"]),
         (&["--list-format", "domains", "old.txt", "folder"], 78, &["folder: it is a directory"]),
         (&["--list-format", "domains", "bytes.txt", "old.txt"], 78, &["bytes.txt:2:1: the byte 0xff is not UTF-8"]),

@@ -56,8 +56,9 @@ impl Index {
             let start = (place as u64) << BLOCK_BITS;
             for record in placed.iter().step_by((source.parsed.names.len() / samples.max(1)).max(1)) {
                 let expected = placed.candidate(start + u64::from(record.offset), &record);
-                let name = self.hasher().name(record.name);
-                let is_found = self.may_have(&name) && self.candidates(&name).any(|found| found.is_same(&expected));
+                let name = self.base.hasher.name(record.name);
+                let is_found =
+                    self.masks.may_have(&name) && self.candidates(&name).any(|found| found.is_same(&expected));
                 if !is_found {
                     return Err(Box::new(SelfCheckError {
                         source_name: source.name.clone(),
@@ -81,8 +82,9 @@ impl Index {
 
     /// Whether a source blocks by exactly this pattern.
     fn blocks_by(&self, source: u16, record: &NameRecord<'_>) -> bool {
-        let name = self.hasher().name(record.name);
-        self.candidates(&name).any(|found| found.source == source && found.reach == record.reach && !found.role.lifts())
+        let name = self.base.hasher.name(record.name);
+        let mut candidates = self.candidates(&name);
+        candidates.any(|found| found.source == source && found.reach == record.reach && !found.role.lifts())
     }
 }
 

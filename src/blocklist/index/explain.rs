@@ -8,7 +8,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
-use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, Match, Moment};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
@@ -75,7 +74,7 @@ impl Index {
     pub fn explain(&self, host: &HostName, moment: &Moment) -> Vec<Explanation<'_>> {
         let mut explanations = Vec::new();
         let mut winners: [Option<Winner<'_>>; 2] = [None, None];
-        let mut names: Vec<HashedName<'_>> = self.names_of(host).collect();
+        let mut names: Vec<_> = self.names_of(host).collect();
         names.reverse();
         for name in &names {
             let itself = name.bytes.len() == host.as_bytes().len();

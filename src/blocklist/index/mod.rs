@@ -21,9 +21,8 @@ use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
-mod walk;
-
 mod table;
+mod walk;
 
 mod search;
 
@@ -42,6 +41,7 @@ pub use explain::{Explanation, LiftedBy, Outranked, Standing};
 pub use lifts::{CoveringException, ExceptionEffect};
 
 use table::Table;
+use walk::{Masks, NameHasher};
 
 /// One source, as the index takes it in.
 #[derive(Debug)]
@@ -104,6 +104,8 @@ pub struct Index {
     base: Arc<Base>,
     /// The names of the blocks that the base does not have.
     delta: Option<Layer>,
+    /// Those of base and delta.
+    masks: Masks,
     /// Those of the base, in its order, and after them those of the delta.
     blocks: Box<[PlacedBlock]>,
     sources: Box<[Source]>,
@@ -119,12 +121,13 @@ struct Base {
     blocks: Box<[PlacedBlock]>,
     /// Distinct patterns that block, by source.
     names: Box<[usize]>,
-    seed: u64,
+    hasher: NameHasher,
 }
 
 /// Names, and the entries of each.
 struct Layer {
     table: Table,
+    masks: Masks,
     lists: Box<[Candidate]>,
 }
 
@@ -190,10 +193,8 @@ impl Index {
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
         for name in self.names_of(host) {
-            if let Some(candidates) = self.found(&name) {
-                // The longer name comes later, and its entries count before those of the shorter one.
-                let longer = self.verdict_of(host, &name, candidates, moment);
-                verdict = Verdict { block: longer.block.or(verdict.block), shadow: longer.shadow.or(verdict.shadow) };
+            if let Some(candidates) = self.find(&name) {
+                self.judge(host, &name, candidates, moment, &mut verdict);
             }
         }
         verdict

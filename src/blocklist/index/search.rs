@@ -6,74 +6,68 @@
 use jiff::Timestamp;
 
 use super::table::Pointer;
-use super::walk::{HashedName, NameHasher};
+use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::parsed::NameRecord;
 use crate::host::HostName;
 
 impl Index {
-    /// What the entries of one name of the host say.
-    pub(super) fn verdict_of(
-        &self,
+    /// Takes in what the entries of one name of the host say. It counts before what shorter names said.
+    pub(super) fn judge<'a>(
+        &'a self,
         host: &HostName,
         name: &HashedName<'_>,
-        candidates: Candidates<'_>,
+        candidates: Candidates<'a>,
         moment: &Moment,
-    ) -> Verdict<'_> {
-        let mut verdict = Verdict::default();
+        verdict: &mut Verdict<'a>,
+    ) {
         let itself = name.bytes.len() == host.as_bytes().len();
+        let (mut has_block, mut has_shadow) = (false, false);
         for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
             let Some(decision) = self.competing(&candidate, moment) else { continue };
-            let place = if decision.is_shadow { &mut verdict.shadow } else { &mut verdict.block };
-            if place.is_none() && self.lift_of(host, &candidate, moment.now).is_none() {
+            let (place, has_place) = if decision.is_shadow {
+                (&mut verdict.shadow, &mut has_shadow)
+            } else {
+                (&mut verdict.block, &mut has_block)
+            };
+            if !*has_place && self.lift_of(host, &candidate, moment.now).is_none() {
                 *place = self.as_match(&candidate, decision);
+                *has_place = true;
             }
         }
-        verdict
-    }
-
-    pub(super) fn hasher(&self) -> &NameHasher {
-        self.base.layer.table.hasher()
     }
 
     /// The host's names that could be in a table, the shortest first.
-    #[inline]
-    pub(super) fn names_of<'i>(&'i self, host: &'i HostName) -> impl Iterator<Item = HashedName<'i>> {
-        self.hasher().names(host).filter(|name| self.may_have(name))
-    }
-
-    /// Whether any name has as many labels and bytes as this one.
     #[inline(always)]
-    pub(super) fn may_have(&self, name: &HashedName<'_>) -> bool {
-        let may = |layer: &Layer| layer.table.may_have(name.labels, name.bytes.len());
-        may(&self.base.layer) || self.delta.as_ref().is_some_and(may)
+    pub(super) fn names_of<'h>(&self, host: &'h HostName) -> impl Iterator<Item = HashedName<'h>> {
+        self.base.hasher.names(host, &self.masks)
     }
 
     /// The entries of a name that are in a source, in order of precedence.
     pub(super) fn candidates(&self, name: &HashedName<'_>) -> impl Iterator<Item = Candidate> {
-        self.live(self.found(name).unwrap_or_default())
+        self.live(self.find(name).unwrap_or_default())
     }
 
-    /// Those that their source still has.
-    pub(super) fn live(&self, candidates: Candidates<'_>) -> impl Iterator<Item = Candidate> {
+    /// Those of the candidates that are in a source.
+    pub(super) fn live<'i>(&'i self, candidates: Candidates<'i>) -> impl Iterator<Item = Candidate> + 'i {
         candidates.filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
     }
 
-    /// The entries of a name: where the delta has it, those there are all.
+    /// What is there for a name.
     #[inline(always)]
-    pub(super) fn found(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
-        let found = self.delta.as_ref().and_then(|delta| self.find(delta, name));
-        found.or_else(|| self.find(&self.base.layer, name))
+    pub(super) fn find(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
+        let found = self.delta.as_ref().and_then(|delta| self.find_in(delta, name));
+        found.or_else(|| self.find_in(&self.base.layer, name))
     }
 
     /// What a layer has for a name.
     #[inline(always)]
-    pub(super) fn find<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
+    pub(super) fn find_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
         layer.table.find(name.hash, |pointer| self.candidates_at(layer, pointer, name.bytes))
     }
 
-    /// The entries that a pointer points at, if they are those of that name.
+    /// What a pointer of a layer points at, if it is that of this name.
     pub(super) fn candidates_at<'i>(
         &'i self,
         layer: &'i Layer,

@@ -1,22 +1,20 @@
 //! The hash table of the index: one cache line a probe, and a hash alone never finds anything.
 //!
-//! Inside: lines of eight slots, the hash, and the masks that spare probes. Kept out: names, which the caller compares,
-//! and what a found name means.
+//! Inside: lines of eight slots. Kept out: the hash and what spares probes (`walk.rs`), names, which the caller compares, and
+//! what a found name means.
 //!
 //! A name's hash gives its line (high bits) and a tag (low bits) that is compared with the line's slots. A full line
 //! passes names on to the next and says so, so that a miss ends at the first line that does not.
-
-use super::walk::{HashedName, NameHasher};
 
 const SLOTS: usize = 8;
 
 /// A line is filled to seven tenths on average: at that load about one line in nine passes names on.
 const NAMES_PER_TEN_LINES: u64 = 56;
 
-/// Above the four highest bits of a value: whether it is a list, whether the line passed names on (last slot alone).
-const VALUE_BITS: u32 = 36;
-const LIST: u16 = 1 << 4;
-const PASSED_ON: u16 = 1 << 5;
+/// Above the fourteen highest bits of a value: whether it is a list, whether the line passed names on (last slot alone).
+const VALUE_BITS: u32 = 46;
+const LIST: u16 = 1 << 14;
+const PASSED_ON: u16 = 1 << 15;
 
 /// Values are below this.
 pub(super) const MAX_VALUE: u64 = 1 << VALUE_BITS;
@@ -44,25 +42,14 @@ pub(super) enum Pointer {
 #[derive(Debug)]
 pub(super) struct Table {
     lines: Box<[Line]>,
-    masks: Masks,
-    hasher: NameHasher,
     home_lines: u64,
     longest_chain: u32,
-}
-
-/// Which numbers of labels (the last bit: 63 and more) and which lengths the names have.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Masks {
-    labels: u64,
-    lengths: [u64; 4],
 }
 
 /// A table that is being filled.
 #[derive(Debug)]
 pub(super) struct TableBuilder {
     lines: Vec<Line>,
-    masks: Masks,
-    hasher: NameHasher,
     home_lines: u64,
     longest_chain: u32,
 }
@@ -89,18 +76,6 @@ impl Table {
             }
             at += 1;
         }
-    }
-
-    /// Whether any name has this many labels and this many bytes.
-    #[inline(always)]
-    pub(super) fn may_have(&self, labels: u32, bytes: usize) -> bool {
-        self.masks.labels >> labels.min(63) & 1 != 0 && self.masks.lengths[bytes / 64 % 4] >> (bytes % 64) & 1 != 0
-    }
-
-    /// The hash that it was built with.
-    #[inline]
-    pub(super) fn hasher(&self) -> &NameHasher {
-        &self.hasher
     }
 
     /// The number of lines that the worst name costs.
@@ -146,20 +121,12 @@ impl Line {
     }
 }
 
-impl Masks {
-    /// Takes in a name.
-    pub(super) fn add(&mut self, name: &HashedName<'_>) {
-        self.labels |= 1 << name.labels.min(63);
-        self.lengths[name.bytes.len() / 64 % 4] |= 1 << (name.bytes.len() % 64);
-    }
-}
-
 impl TableBuilder {
-    /// A table for a number of distinct names, which are those that the masks have taken in.
-    pub(super) fn new(names: usize, masks: Masks, seed: u64) -> Self {
+    /// A table for a number of distinct names.
+    pub(super) fn new(names: usize) -> Self {
         let home_lines = (names as u64 * 10).div_ceil(NAMES_PER_TEN_LINES).max(1);
         let lines = vec![Line::EMPTY; usize::try_from(home_lines).unwrap_or(usize::MAX)];
-        Self { lines, masks, hasher: NameHasher::new(seed), home_lines, longest_chain: 0 }
+        Self { lines, home_lines, longest_chain: 0 }
     }
 
     /// Adds a name that is not there yet. Names come in the order of their hashes, so that memory is filled from one end
@@ -181,8 +148,8 @@ impl TableBuilder {
     }
 
     pub(super) fn finish(self) -> Table {
-        let Self { lines, masks, hasher, home_lines, longest_chain } = self;
-        Table { lines: lines.into_boxed_slice(), masks, hasher, home_lines, longest_chain }
+        let Self { lines, home_lines, longest_chain } = self;
+        Table { lines: lines.into_boxed_slice(), home_lines, longest_chain }
     }
 }
 
@@ -199,61 +166,63 @@ fn tag(hash: u64) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::walk::NameHasher;
     use super::*;
 
-    fn table(names: &[String], home_for: usize) -> Table {
+    fn hashes(numbers: std::ops::Range<usize>) -> Vec<u64> {
         let hasher = NameHasher::new(7);
-        let mut masks = Masks::default();
-        names.iter().for_each(|name| masks.add(&hasher.name(name.as_bytes())));
-        let mut builder = TableBuilder::new(home_for, masks, 7);
-        let mut keys: Vec<_> =
-            names.iter().enumerate().map(|(at, name)| (hasher.name(name.as_bytes()).hash, at)).collect();
+        numbers.map(|number| hasher.name(format!("n{number}.example").as_bytes()).hash).collect()
+    }
+
+    fn pointer(at: usize) -> Pointer {
+        // Values that need all bits of a slot.
+        let value = MAX_VALUE - 1 - at as u64;
+        if at % 2 == 0 { Pointer::Record(value) } else { Pointer::List(value) }
+    }
+
+    fn table(hashes: &[u64], home_for: usize) -> Table {
+        let mut builder = TableBuilder::new(home_for);
+        let mut keys: Vec<_> = hashes.iter().zip(0..).collect();
         keys.sort_unstable();
         for (hash, at) in keys {
-            let pointer = if at % 2 == 0 { Pointer::Record(at as u64) } else { Pointer::List(at as u64) };
-            builder.insert(hash, pointer);
+            builder.insert(*hash, pointer(at));
         }
         builder.finish()
     }
 
     #[test]
     fn every_name_is_found_even_in_a_table_that_is_far_too_small() {
-        let names: Vec<String> = (0..1_000).map(|number| format!("n{number}.example")).collect();
+        let hashes = hashes(0..1_000);
         for home_for in [1_000, 100, 1] {
-            let table = table(&names, home_for);
-            for (at, name) in names.iter().enumerate() {
-                let expected = if at % 2 == 0 { Pointer::Record(at as u64) } else { Pointer::List(at as u64) };
-                let found = table
-                    .find(table.hasher.name(name.as_bytes()).hash, |pointer| (pointer == expected).then_some(pointer));
-                assert_eq!(found, Some(expected), "{name}");
-                assert!(table.may_have(2, name.len()));
+            let table = table(&hashes, home_for);
+            for (at, hash) in hashes.iter().enumerate() {
+                let found = table.find(*hash, |found| (found == pointer(at)).then_some(found));
+                assert_eq!(found, Some(pointer(at)));
             }
-            assert!(!table.may_have(1, 10) && !table.may_have(2, 200));
             assert!(table.longest_chain() >= 1);
         }
     }
 
     #[test]
     fn most_misses_compare_no_name_at_all() {
-        let names: Vec<String> = (0..10_000).map(|number| format!("n{number}.example")).collect();
-        let table = table(&names, names.len());
+        let table = table(&hashes(0..10_000), 10_000);
         let mut compared = 0;
-        for number in 10_000..20_000 {
-            let missed: Option<()> =
-                table.find(table.hasher.name(format!("n{number}.example").as_bytes()).hash, |_| {
-                    compared += 1;
-                    None
-                });
+        for hash in hashes(10_000..20_000) {
+            let missed: Option<()> = table.find(hash, |_| {
+                compared += 1;
+                None
+            });
             assert_eq!(missed, None);
         }
         assert!(compared < 10, "{compared}");
         assert!(table.longest_chain() < 8, "{}", table.longest_chain());
     }
 
+    /// The tag that stands for an empty slot is nobody's.
     #[test]
-    fn empty_table_needs_no_probe() {
-        let table = TableBuilder::new(0, Masks::default(), 0).finish();
-        assert!((1..128).all(|labels| (1..254).all(|bytes| !table.may_have(labels, bytes))));
-        assert_eq!(table.find(table.hasher.name(b"a").hash, Some), None);
+    fn hash_without_a_tag_is_found_and_finds_nothing_empty() {
+        let table = table(&[1 << 16], 1);
+        assert_eq!(table.find(1 << 16, Some), Some(pointer(0)));
+        assert_eq!(TableBuilder::new(0).finish().find(0, Some), None);
     }
 }

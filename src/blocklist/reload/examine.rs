@@ -96,10 +96,10 @@ impl Examiner<'_> {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
                 let message = "the file changes while it is read; write to a temporary file and rename it";
-                return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
+                return refused(None, vec![Finding::error(Place::file(&source.config.path), message)]);
             }
             Err(FileError::Changing) => return Step::Changing,
-            Err(FileError::Refused(finding)) => return refused(vec![finding]),
+            Err(FileError::Refused(finding)) => return refused(None, vec![finding]),
         };
         let key = Key::new(file.sha256, &source.config, self.config);
         let may_shrink = self.allow_shrink.contains(&source.config.name);
@@ -109,13 +109,10 @@ impl Examiner<'_> {
         if !may_shrink && source.refused.as_ref().is_some_and(|refused| refused.key == Some(key)) {
             return Step::RefusedBefore;
         }
-        if let Some(message) = memory::refuse(task(&source.config, file.bytes.len())) {
-            return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
-        }
         let names_before = if may_shrink { 0 } else { self.names_before(source, file.sha256) };
         match self.parse(source, key, &file.bytes) {
-            Err((findings, ids)) => {
-                Step::Refused(Refused { key: Some(key), findings: findings.into(), by_another_source: false, ids })
+            Err(Unfit { key, findings, ids }) => {
+                Step::Refused(Refused { key, findings: findings.into(), by_another_source: false, ids })
             }
             Ok(guarded) => {
                 let ready = self.ready(source, guarded, key, Some(file.bytes));
@@ -136,17 +133,23 @@ impl Examiner<'_> {
         }
     }
 
-    /// Reads what the bytes say, as far as they differ from what is in force, and asks the guards. What is wrong comes with the ids of
-    /// the records.
-    fn parse(&self, source: &SourceState, key: Key, bytes: &[u8]) -> Result<Guarded, (Vec<Finding>, RecordIds)> {
+    /// Reads what the bytes say, as far as they differ from what is in force, and asks the guards.
+    fn parse(&self, source: &SourceState, key: Key, bytes: &[u8]) -> Result<Guarded, Unfit> {
         let SourceConfig { path: file, content, .. } = &source.config;
         let in_force = source.in_force.as_ref().filter(|in_force| in_force.key.settings == key.settings);
         let known: &[Arc<Chunk>] = in_force.map_or(&[], |in_force| &in_force.content.parsed.chunks);
         let input = FeedInput { file, known, never_block: Some(&self.config.never_block) };
-        let parsed = source::parse(&source.config, input, bytes);
+        let list = source::compression::decompressed(file, bytes);
+        let list = list.map_err(|finding| Unfit::new(Some(key), vec![finding]))?;
+        if let Some(message) = memory::refuse(task(content, list.len())) {
+            // There may be more the next time.
+            return Err(Unfit::new(None, vec![Finding::error(Place::file(file), message)]));
+        }
+        let parsed = source::parse(&source.config, input, &list);
         // A start tells everything that is wrong in one run.
         let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
-        guard(Candidate { content, file, bytes, parsed }, self.config).map_err(|findings| (findings, ids.into()))
+        guard(Candidate { content, file, bytes: &list, parsed }, self.config)
+            .map_err(|findings| Unfit { ids: ids.into(), ..Unfit::new(Some(key), findings) })
     }
 
     /// How many names a source has that must not lose too many at once: those in force or, at a start, those of the copy
@@ -170,7 +173,7 @@ impl Examiner<'_> {
     /// A copy was in force once: it may be as small as it is.
     fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
         let key = Key::new(Sha256::of(bytes), &source.config, self.config);
-        self.parse(source, key, bytes).map_err(|(findings, _)| findings)
+        self.parse(source, key, bytes).map_err(|unfit| unfit.findings)
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
@@ -218,15 +221,30 @@ impl Examiner<'_> {
     }
 }
 
+/// Bytes that do not come into force.
+struct Unfit {
+    /// None where the same bytes may be good the next time.
+    key: Option<Key>,
+    findings: Vec<Finding>,
+    /// The ids of the records.
+    ids: RecordIds,
+}
+
+impl Unfit {
+    fn new(key: Option<Key>, findings: Vec<Finding>) -> Self {
+        Self { key, findings, ids: RecordIds::default() }
+    }
+}
+
 /// What reading a source of this many bytes is.
-fn task(source: &SourceConfig, bytes: usize) -> Task {
-    match source.content {
+fn task(content: &SourceContent, bytes: usize) -> Task {
+    match content {
         SourceContent::Decisions => Task::Records(bytes),
         SourceContent::Feed { .. } => Task::Feed(bytes),
     }
 }
 
-/// A refusal of what could not be read: it may be good the next time.
-fn refused(findings: Vec<Finding>) -> Step {
-    Step::Refused(Refused { key: None, findings: findings.into(), by_another_source: false, ids: Arc::default() })
+/// A refusal of what could not be read: without a key, it may be good the next time.
+fn refused(key: Option<Key>, findings: Vec<Finding>) -> Step {
+    Step::Refused(Refused { key, findings: findings.into(), by_another_source: false, ids: Arc::default() })
 }

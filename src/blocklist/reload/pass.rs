@@ -282,16 +282,13 @@ fn build(contents: &[Arc<IndexSource>], max_memory_mib: Option<u64>, base: Base<
     if let Some(message) = memory::over_limit(names_in(contents), bytes, max_memory_mib) {
         return Err(message);
     }
-    let updated = base.in_force.and_then(|index| index.update(contents));
-    let index = match updated {
-        Some(index) => index,
-        None => build_anew(contents, base.seed)?,
-    };
-    index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
-    Ok(index)
+    match base.in_force.and_then(|index| index.update(contents)) {
+        Some(index) => checked(index),
+        None => build_anew(contents, base.seed),
+    }
 }
 
-/// Builds an index from nothing, if there is room for it.
+/// Builds and checks an index from nothing, if there is room for it.
 pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
     let blocks: usize = contents.iter().map(|content| content.parsed.names.parts().len()).sum();
     if blocks > MAX_BLOCKS {
@@ -302,7 +299,13 @@ pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Ind
     if let Some(message) = memory::refuse(Task::Index(names_in(contents))) {
         return Err(message);
     }
-    Ok(Index::build(contents, seed))
+    checked(Index::build(contents, seed))
+}
+
+/// An index in which names of every source are found.
+fn checked(index: Index) -> Result<Index, String> {
+    index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
+    Ok(index)
 }
 
 /// The names of all sources, repeated ones included.

@@ -1,12 +1,16 @@
 //! The tests of the index: what it says against a scan of all entries, and its answers one by one.
 //!
 //! Inside: making lists, random and large, and the scan. Kept out: answers one by one (`examples.rs`), lists of every
-//! size (`sizes.rs`), and changes (`updates.rs`).
+//! size (`sizes.rs`), changes (`updates.rs`), and files of all formats (`mixed.rs`).
 
 mod examples;
+mod mixed;
 mod sizes;
 mod updates;
+mod world;
 
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};

@@ -1,10 +1,13 @@
 //! What the reload promises, with real files: the good comes into force, the bad changes nothing.
 //!
 //! Inside: what one reload does with one file. Kept out: the thread over time (`lifetime.rs`), small changes of large lists
-//! (`small_changes.rs`).
+//! (`small_changes.rs`), and what is left of one version of a list in the next (`lines.rs`, `updates.rs`).
 
+mod fresh;
 mod lifetime;
+mod lines;
 mod small_changes;
+mod updates;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +68,7 @@ impl Lists {
         let path = self.path(name);
         fs::write(&path, text).expect("written");
         let decision = Box::new(decision(&format!("{name}-feed"), Basis::Security));
-        let content = SourceContent::Feed { format: FeedFormat::Domains, scope: Scope::Subtree, decision };
+        let content = SourceContent::Feed { format: FeedFormat::Domains(Scope::Subtree), decision };
         self.config.sources.push(SourceConfig { name: name.to_owned(), path, content });
         self
     }
