@@ -11,6 +11,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::support::Setup;
 use crate::support::edge::{Finished, program};
@@ -219,9 +220,9 @@ fn large_lists_are_compared_name_by_name() {
     let kept: String = names(count, "kept");
     let (old, new) = (names(count / 4, "old") + &kept, kept + &names(count / 4 + 1, "new"));
     let folder = folder(&[("old.txt", &old), ("new.txt", &new)]);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let finished = diff(folder.path(), &["--list-format", "domains", "old.txt", "new.txt"]);
-    println!("{count} names that stay, {} that go: {:?}", count / 4, start.elapsed());
+    eprintln!("{count} names that stay, {} that go: {:?}", count / 4, start.elapsed());
     let summary = format!("{} names added, {} removed", count / 4 + 1, count / 4);
     assert_eq!((finished.code, finished.stdout.lines().last()), (0, Some(summary.as_str())), "{}", finished.stderr);
     assert_eq!(finished.stdout.lines().filter(|line| line.starts_with("+ new-")).count(), count / 4 + 1);
