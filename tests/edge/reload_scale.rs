@@ -343,6 +343,9 @@ fn measure_merge(scale: &Scale, edge: &Edge, version: &Version) -> u64 {
     edge.peak_rss_bytes().saturating_sub(before)
 }
 
+/// What is done, a host that it concerns, and how.
+type Edit = (&'static str, &'static str, fn(&mut Version));
+
 #[test]
 fn edit_of_one_line_is_in_force_soon_and_takes_no_second_copy_of_the_list() {
     let scale = Scale::new();
@@ -350,7 +353,7 @@ fn edit_of_one_line_is_in_force_soon_and_takes_no_second_copy_of_the_list() {
     let edge = scale.start(&origin, &Version::default());
     let mut version = Version::default();
     let mut measured = Vec::new();
-    let edits: [(&str, &str, fn(&mut Version)); 6] = [
+    let edits: [Edit; 6] = [
         ("append", "appended.test", |version| version.appended = true),
         ("change", "another.test", |version| version.changed = true),
         ("remove", "removed.test", |version| version.removed = true),

@@ -9,16 +9,13 @@ use super::lines::{FeedInput, FeedReader};
 use crate::blocklist::config::Scope;
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
-use crate::blocklist::pattern::{Pattern, Reach};
+use crate::blocklist::pattern::Pattern;
 
 /// Reads a feed of names. A bare name means what `scope` says; a bare address is that address alone.
 ///
 /// `input` is the file's name in findings, or all that there is to know beside its bytes.
 pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
-    let bare = match scope {
-        Scope::Exact => Reach::Exact,
-        Scope::Subtree => Reach::Subtree,
-    };
+    let bare = scope.reach();
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
     FeedReader::new(input, source).read(bytes, |feed, line| match Pattern::parse_with(line.content, bare) {
         Ok(pattern) => feed.add(line, &pattern, Effect::Block),

@@ -4,18 +4,16 @@
 //! that a feed's own header states. Kept out: what a line means.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::chunks::chunks;
-use crate::blocklist::objection::{Objection, drop_lines, objection};
+use crate::blocklist::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
 use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
 use crate::blocklist::pattern::Pattern;
 use crate::finding::{Finding, Place, SourceText, position};
 use crate::whole_file::Sha256;
-
-/// Findings on single lines of one feed that are kept; the others are only counted.
-const KEPT_LINE_FINDINGS: u32 = 100;
 
 /// What is shown of a text that is not a name.
 const SHOWN_CHARACTERS: usize = 60;
@@ -92,6 +90,27 @@ pub(super) struct FeedLine<'t> {
     pub(super) index: usize,
 }
 
+impl<'t> FeedLine<'t> {
+    /// The same line, of which this part is looked at: a slice of its content.
+    pub(super) fn part(self, content: &'t str) -> Self {
+        Self { content, ..self }
+    }
+
+    /// Where the content begins in the whole line, in bytes.
+    fn start(self) -> usize {
+        let start = self.content.as_ptr().addr().wrapping_sub(self.whole.as_ptr().addr());
+        // What is no part of the line stands for all of it.
+        if start <= self.whole.len() {
+            start
+        } else {
+            self.whole.len() - self.whole.trim_start_matches(WHITE_SPACE).len()
+        }
+    }
+}
+
+/// What a line that is a comment says, without what marks it as one; none for a line that is no comment.
+pub(super) type CommentOf = fn(&str) -> Option<&str>;
+
 /// What a feed is read with, beside its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedInput<'p> {
@@ -118,12 +137,34 @@ pub(super) struct FeedReader<'p> {
     whole: ParsedSource,
     /// Of the piece that is being read.
     parsed: ParsedSource,
+    comment_of: CommentOf,
 }
 
 impl<'p> FeedReader<'p> {
-    /// `parsed` has the decision of the feed.
+    /// `parsed` has the decision of the feed. Lines that begin with `#` or `!` are comments.
     pub(super) fn new(input: impl Into<FeedInput<'p>>, parsed: ParsedSource) -> Self {
-        Self { input: input.into(), whole: parsed, parsed: ParsedSource::default() }
+        let comment_of: CommentOf = |line| line.strip_prefix(['#', '!']);
+        Self { input: input.into(), whole: parsed, parsed: ParsedSource::default(), comment_of }
+    }
+
+    /// The same with other comments: `comment_of` is given lines without white space around them.
+    pub(super) fn with_comments(self, comment_of: CommentOf) -> Self {
+        Self { comment_of, ..self }
+    }
+
+    /// Gives the whole text to `read`, for a format whose lines mean something only together.
+    pub(super) fn read_whole(mut self, bytes: &[u8], read: impl FnOnce(&mut Self, &str)) -> ParsedSource {
+        match text_of(self.input.file, bytes) {
+            Ok(text) => read(&mut self, text),
+            Err(finding) => self.parsed.findings.push(*finding),
+        }
+        self.parsed.names.shrink_to_fit();
+        ParsedSource { decisions: self.whole.decisions, ..self.parsed }
+    }
+
+    /// What has been read so far, for such a format: it counts for itself.
+    pub(super) fn parsed(&mut self) -> &mut ParsedSource {
+        &mut self.parsed
     }
 
     /// Walks the lines; `read` is called for each that is neither blank nor a comment, and not in a known piece. What it does
@@ -164,7 +205,7 @@ impl<'p> FeedReader<'p> {
             if !trimmed.is_empty() {
                 self.parsed.lines.total = line_number(index);
             }
-            if let Some(comment) = trimmed.strip_prefix(['#', '!']) {
+            if let Some(comment) = (self.comment_of)(trimmed) {
                 if self.parsed.lines.content == 0 && self.parsed.stated_count.is_none() {
                     self.parsed.stated_count = stated_count(comment);
                 }
@@ -183,34 +224,47 @@ impl<'p> FeedReader<'p> {
         let never_block = self.input.never_block.filter(|_| effect != Effect::Lift);
         match never_block.and_then(|never_block| objection(pattern.view(), never_block)) {
             Some(Objection::Refused(reason, message)) => {
-                let place = line.place(self.input.file);
-                drop_lines(&mut self.parsed.dropped, reason, 1, [Finding::warning(place, message)]);
+                let finding = Finding::warning(self.place(line), message);
+                drop_lines(&mut self.parsed.dropped, reason, 1, [finding]);
                 return;
             }
-            Some(Objection::Odd(message)) => {
-                self.parsed.odd.push(Finding::warning(line.place(self.input.file), message));
+            Some(Objection::Odd(message)) if self.parsed.odd.len() < KEPT_FINDINGS => {
+                let finding = Finding::warning(self.place(line), message);
+                self.parsed.odd.push(finding);
             }
-            None => {}
+            _ => {}
         }
         self.parsed.names.push(pattern.view(), effect, line_number(line.index), Owner::Decision(0));
     }
 
-    /// Counts a line that is not a name, and keeps the finding if it is one of the first.
-    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn std::fmt::Display) {
-        self.parsed.lines.wrong += 1;
-        if self.parsed.lines.wrong > KEPT_LINE_FINDINGS {
-            return;
-        }
-        let message = format!("`{}` is not a name: {why}", shown(line.content));
-        self.parsed.findings.push(Finding::warning(line.place(self.input.file), message));
+    /// Counts a line that says something about other things than hosts.
+    pub(super) fn skip(&mut self) {
+        self.parsed.lines.skipped += 1;
     }
-}
 
-impl FeedLine<'_> {
-    /// Where it begins to say something.
-    fn place(&self, file: &Path) -> Place {
-        let start = self.whole.len() - self.whole.trim_start_matches(WHITE_SPACE).len();
-        Place { file: file.to_path_buf(), position: Some(position(self.index, start, self.whole)) }
+    /// Counts a line that is not a name, and keeps the finding, at its content, if it is one of the first. Once a line.
+    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn fmt::Display) {
+        self.unreadable(line, &format_args!("is not a name: {why}"));
+    }
+
+    /// The same of a line that is wrong in another way: `what` goes on after its content.
+    pub(super) fn unreadable(&mut self, line: FeedLine<'_>, what: &dyn fmt::Display) {
+        self.parsed.lines.wrong += 1;
+        if self.parsed.lines.wrong as usize <= KEPT_FINDINGS {
+            let finding = Finding::warning(self.place(line), format!("`{}` {what}", shown(line.content)));
+            self.parsed.findings.push(finding);
+        }
+    }
+
+    /// Refuses the feed because of a line.
+    pub(super) fn refuse(&mut self, line: FeedLine<'_>, why: &str) {
+        let finding = Finding::error(self.place(line), why);
+        self.parsed.findings.push(finding);
+    }
+
+    fn place(&self, line: FeedLine<'_>) -> Place {
+        let position = position(line.index, line.start(), line.whole);
+        Place { file: self.input.file.to_path_buf(), position: Some(position) }
     }
 }
 
@@ -218,9 +272,10 @@ fn line_ends(bytes: &[u8]) -> u32 {
     u32::try_from(memchr::memchr_iter(b'\n', bytes).count()).unwrap_or(u32::MAX)
 }
 
-const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
+/// What may stand around the words of a line.
+pub(super) const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
 
-fn line_number(index: usize) -> u32 {
+pub(super) fn line_number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }
 
@@ -242,7 +297,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The count in a comment such as `Entries: 190,215`, `Domains: 7355` or `Number of unique domains: 153,663`.
-fn stated_count(comment: &str) -> Option<u64> {
+pub(super) fn stated_count(comment: &str) -> Option<u64> {
     let (key, value) = comment.split_once(':')?;
     let mut words =
         key.trim_matches(['#', '!', ' ', '\t']).split_ascii_whitespace().map(str::to_ascii_lowercase).peekable();

@@ -6,8 +6,15 @@
 pub mod fields;
 mod chunks;
 mod lines;
+mod zone_text;
+#[cfg(test)]
+mod testing;
 
+pub mod adblock;
 pub mod decisions;
+pub mod dnsmasq;
 pub mod domains;
+pub mod hosts;
+pub mod rpz;
 
 pub use lines::{FeedInput, place_of_host};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder, hash, hasher};
+use super::table::{MAX_VALUE, Pointer, TableBuilder};
+use super::walk::{Masks, NameHasher};
 use super::{
     Base, Candidate, Index, IndexDecision, IndexException, IndexSource, Layer, PlacedBlock, Role, Source, is_shadow,
 };
@@ -28,15 +29,15 @@ impl Index {
     pub fn build(sources: &[Arc<IndexSource>], seed: u64) -> Self {
         let blocks = place_blocks(sources);
         let empty = Base {
-            layer: Layer { table: TableBuilder::new(0, Masks::default(), seed).finish(), lists: Box::default() },
+            layer: Layer { table: TableBuilder::new(0).finish(), masks: Masks::default(), lists: Box::default() },
             blocks: Box::default(),
             names: Box::default(),
-            seed,
+            hasher: NameHasher::new(seed),
         };
         let mut index = Self::new(Arc::new(empty), blocks, sources);
-        let (keys, masks) = sorted_keys(&index, seed);
+        let (keys, masks) = sorted_keys(&index);
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
-        let mut filler = Filler::new(&index, TableBuilder::new(distinct, masks, seed));
+        let mut filler = Filler::new(&index, TableBuilder::new(distinct), masks);
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             filler.add(same_hash);
         }
@@ -45,8 +46,9 @@ impl Index {
             let names = &source.source.parsed.names;
             source.names = names.len() - names.exceptions() - repeated;
         }
-        let (blocks, names) = (index.blocks.clone(), index.names().collect());
-        index.base = Arc::new(Base { layer, blocks, names, seed });
+        let (blocks, names, hasher) = (index.blocks.clone(), index.names().collect(), index.base.hasher.clone());
+        index.masks = layer.masks;
+        index.base = Arc::new(Base { layer, blocks, names, hasher });
         index
     }
 
@@ -54,11 +56,11 @@ impl Index {
     pub(super) fn new(base: Arc<Base>, blocks: Box<[PlacedBlock]>, sources: &[Arc<IndexSource>]) -> Self {
         let decisions = number_decisions(sources);
         Self {
+            masks: base.layer.masks,
             base,
             delta: None,
             blocks,
             sources: number_sources(sources),
-            has_shadow: decisions.iter().any(|entry| entry.is_shadow),
             has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
             decisions,
             exceptions: number_exceptions(sources),
@@ -82,23 +84,27 @@ pub(super) struct Key {
     pub(super) position: u64,
 }
 
-/// Adds the keys of the records of a block that stands at a place among all.
-pub(super) fn add_keys(keys: &mut Vec<Key>, place: usize, placed: &PlacedBlock, seed: u64) {
-    let hasher = hasher(seed);
+/// Adds the keys of the records of a block that stands at a place among all, and takes their names into the masks.
+pub(super) fn add_keys(
+    keys: &mut Vec<Key>,
+    masks: &mut Masks,
+    place: usize,
+    placed: &PlacedBlock,
+    hasher: &NameHasher,
+) {
     let start = (place as u64) << BLOCK_BITS;
-    keys.extend(
-        placed
-            .iter()
-            .map(|record| Key { hash: hash(&hasher, record.name), position: start + u64::from(record.offset) }),
-    );
+    keys.extend(placed.iter().map(|record| {
+        let name = hasher.name(record.name);
+        masks.add(&name);
+        Key { hash: name.hash, position: start + u64::from(record.offset) }
+    }));
 }
 
-fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
+fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
     let mut keys = Vec::with_capacity(index.blocks.iter().map(|placed| placed.block.len()).sum());
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
-        placed.iter().for_each(|record| masks.add(record.name));
-        add_keys(&mut keys, place, placed, seed);
+        add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
     }
     keys.sort_unstable();
     (keys, masks)
@@ -107,6 +113,7 @@ fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
 /// Fills a layer with names and their entries.
 pub(super) struct Filler<'i> {
     table: TableBuilder,
+    masks: Masks,
     lists: Vec<Candidate>,
     /// For each source, how many of its names block by a pattern that it has already had.
     repeated: Vec<usize>,
@@ -115,8 +122,8 @@ pub(super) struct Filler<'i> {
 }
 
 impl<'i> Filler<'i> {
-    pub(super) fn new(index: &'i Index, table: TableBuilder) -> Self {
-        Self { table, lists: Vec::new(), repeated: vec![0; index.sources.len()], index }
+    pub(super) fn new(index: &'i Index, table: TableBuilder, masks: Masks) -> Self {
+        Self { table, masks, lists: Vec::new(), repeated: vec![0; index.sources.len()], index }
     }
 
     /// Adds the records of one hash: nearly always of one name, and most often one record.
@@ -160,7 +167,8 @@ impl<'i> Filler<'i> {
     }
 
     pub(super) fn finish(self) -> (Layer, Vec<usize>) {
-        (Layer { table: self.table.finish(), lists: self.lists.into_boxed_slice() }, self.repeated)
+        let Self { table, masks, lists, repeated, .. } = self;
+        (Layer { table: table.finish(), masks, lists: lists.into_boxed_slice() }, repeated)
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Index;
-use super::table::labels;
 use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
 
 /// How many distinct patterns of a source came and went.
@@ -57,8 +56,9 @@ impl Index {
             let start = (place as u64) << BLOCK_BITS;
             for record in placed.iter().step_by((source.parsed.names.len() / samples.max(1)).max(1)) {
                 let expected = placed.candidate(start + u64::from(record.offset), &record);
-                let is_found = self.may_have(labels(record.name), record.name.len())
-                    && self.candidates(record.name).any(|found| found.is_same(&expected));
+                let name = self.base.hasher.name(record.name);
+                let is_found =
+                    self.masks.may_have(&name) && self.candidates(&name).any(|found| found.is_same(&expected));
                 if !is_found {
                     return Err(Box::new(SelfCheckError {
                         source_name: source.name.clone(),
@@ -82,7 +82,8 @@ impl Index {
 
     /// Whether a source blocks by exactly this pattern.
     fn blocks_by(&self, source: u16, record: &NameRecord<'_>) -> bool {
-        let mut candidates = self.candidates(record.name);
+        let name = self.base.hasher.name(record.name);
+        let mut candidates = self.candidates(&name);
         candidates.any(|found| found.source == source && found.reach == record.reach && !found.role.lifts())
     }
 }

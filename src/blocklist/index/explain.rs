@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
-use super::{Candidate, Index, IndexDecision, Match, Moment, Role};
+use super::{Candidate, Index, IndexDecision, Match, Moment};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
 use crate::host::HostName;
@@ -74,10 +74,12 @@ impl Index {
     pub fn explain(&self, host: &HostName, moment: &Moment) -> Vec<Explanation<'_>> {
         let mut explanations = Vec::new();
         let mut winners: [Option<Winner<'_>>; 2] = [None, None];
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
+        let mut names: Vec<_> = self.names_of(host).collect();
+        names.reverse();
+        for name in &names {
+            let itself = name.bytes.len() == host.as_bytes().len();
             let mut before: Option<Candidate> = None;
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
+            for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
                 // A line that is repeated says nothing new; the first one counts.
                 let is_repeated = before.replace(candidate).is_some_and(|before| before.is_same(&candidate));
                 if candidate.role.lifts() || is_repeated {
@@ -117,10 +119,7 @@ impl Index {
             return Some(Standing::Elsewhere);
         }
         let lift = self.lift_of(host, candidate, moment.now)?;
-        let (_, record) = self.record(lift.position())?;
-        let exception = self.exception(&lift).filter(|_| lift.role == Role::LiftFeeds).map(|entry| &entry.exception);
-        let (source_index, line, pattern) = (lift.source, record.line, record.view());
-        Some(Standing::Lifted(LiftedBy { exception, source_index, line, pattern }))
+        self.lifted_by(&lift).map(Standing::Lifted)
     }
 }
 

@@ -16,16 +16,20 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::decision::{Decision, Exception, Mode};
-use super::names::{BLOCK_BITS, Block, RecordIter};
+use super::names::{Block, RecordIter};
 use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
 mod table;
+mod walk;
+
+mod search;
 
 mod build;
 mod compare;
 mod explain;
+mod lifts;
 mod update;
 
 #[cfg(test)]
@@ -34,8 +38,10 @@ mod oracle;
 pub(super) use build::MAX_BLOCKS;
 pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
+pub use lifts::{CoveringException, ExceptionEffect};
 
-use table::{Pointer, Table};
+use table::Table;
+use walk::{Masks, NameHasher};
 
 /// One source, as the index takes it in.
 #[derive(Debug)]
@@ -98,12 +104,13 @@ pub struct Index {
     base: Arc<Base>,
     /// The names of the blocks that the base does not have.
     delta: Option<Layer>,
+    /// Those of base and delta.
+    masks: Masks,
     /// Those of the base, in its order, and after them those of the delta.
     blocks: Box<[PlacedBlock]>,
     sources: Box<[Source]>,
     decisions: Box<[IndexDecision]>,
     exceptions: Box<[IndexException]>,
-    has_shadow: bool,
     has_lifts: bool,
 }
 
@@ -114,12 +121,13 @@ struct Base {
     blocks: Box<[PlacedBlock]>,
     /// Distinct patterns that block, by source.
     names: Box<[usize]>,
-    seed: u64,
+    hasher: NameHasher,
 }
 
 /// Names, and the entries of each.
 struct Layer {
     table: Table,
+    masks: Masks,
     lists: Box<[Candidate]>,
 }
 
@@ -184,17 +192,9 @@ impl Index {
     /// What blocks a host at a moment. Allocates nothing.
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
-                let Some(decision) = self.competing(&candidate, moment) else { continue };
-                let place = if decision.is_shadow { &mut verdict.shadow } else { &mut verdict.block };
-                if place.is_none() && self.lift_of(host, &candidate, moment.now).is_none() {
-                    *place = self.as_match(&candidate, decision);
-                }
-            }
-            if verdict.block.is_some() && (verdict.shadow.is_some() || !self.has_shadow) {
-                break;
+        for name in self.names_of(host) {
+            if let Some(candidates) = self.find(&name) {
+                self.judge(host, &name, candidates, moment, &mut verdict);
             }
         }
         verdict
@@ -262,109 +262,6 @@ impl Index {
 
     fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.delta.iter().chain([&self.base.layer])
-    }
-
-    /// The host's names that could be in the table, the longest first.
-    fn suffixes<'h>(&self, host: &'h HostName) -> impl Iterator<Item = &'h [u8]> {
-        let mut labels = table::labels(host.as_bytes()) + 1;
-        host.suffixes().filter(move |suffix| {
-            labels -= 1;
-            self.may_have(labels, suffix.len())
-        })
-    }
-
-    /// Whether any name has this many labels and this many bytes.
-    fn may_have(&self, labels: usize, bytes: usize) -> bool {
-        let delta = self.delta.as_ref();
-        self.base.layer.table.may_have(labels, bytes) || delta.is_some_and(|delta| delta.table.may_have(labels, bytes))
-    }
-
-    /// The entries of a name that are in a source, in order of precedence.
-    fn candidates(&self, name: &[u8]) -> impl Iterator<Item = Candidate> {
-        let found = self.delta.as_ref().and_then(|delta| self.find(delta, name));
-        let found = found.or_else(|| self.find(&self.base.layer, name));
-        found
-            .unwrap_or_default()
-            .filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
-    }
-
-    /// What a layer has for a name.
-    fn find<'i>(&'i self, layer: &'i Layer, name: &[u8]) -> Option<Candidates<'i>> {
-        layer.table.find(name, |pointer| match pointer {
-            Pointer::Record(position) => {
-                let (block, record) = self.record(position)?;
-                (record.name == name).then(|| Candidates { one: Some(block.candidate(position, &record)), list: &[] })
-            }
-            Pointer::List(start) => {
-                let list = layer.lists.get(start as usize..)?;
-                let (_, record) = self.record(list.first()?.position())?;
-                (record.name == name).then_some(Candidates { one: None, list })
-            }
-        })
-    }
-
-    /// The block of a position.
-    fn placed(&self, position: u64) -> Option<&PlacedBlock> {
-        self.blocks.get((position >> BLOCK_BITS) as usize)
-    }
-
-    /// The record at a position, with its block.
-    fn record(&self, position: u64) -> Option<(&PlacedBlock, NameRecord<'_>)> {
-        let placed = self.placed(position)?;
-        let offset = position as u32 & ((1 << BLOCK_BITS) - 1);
-        Some((placed, placed.block.at(offset, placed.first_line)?))
-    }
-
-    /// The place of a candidate's decision among all of the index.
-    fn decision_index(&self, candidate: &Candidate) -> Option<u32> {
-        Some(self.sources.get(usize::from(candidate.source))?.first_decision + candidate.owner)
-    }
-
-    fn decision(&self, candidate: &Candidate) -> Option<&IndexDecision> {
-        self.decisions.get(self.decision_index(candidate)? as usize)
-    }
-
-    /// The exception record of a candidate that is under one.
-    fn exception(&self, candidate: &Candidate) -> Option<&IndexException> {
-        let source = self.sources.get(usize::from(candidate.source))?;
-        self.exceptions.get((source.first_exception + candidate.owner) as usize)
-    }
-
-    /// The candidate's decision, if it blocks, is in force and covers the visitor.
-    fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
-        if candidate.role.lifts() {
-            return None;
-        }
-        let decision = self.decision(candidate)?;
-        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
-    }
-
-    /// The exception that lifts a candidate from a host, if one does.
-    fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
-        if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
-            return None;
-        }
-        self.suffixes(host).find_map(|suffix| {
-            let itself = suffix.len() == host.as_bytes().len();
-            self.candidates(suffix).filter(|candidate| candidate.covers(itself)).find(|candidate| {
-                match candidate.role {
-                    Role::Block | Role::BlockImportant => false,
-                    Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
-                    Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
-                }
-            })
-        })
-    }
-
-    fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
-        let (_, record) = self.record(candidate.position())?;
-        Some(Match {
-            decision: &decision.decision,
-            decision_index: self.decision_index(candidate)?,
-            source_index: candidate.source,
-            line: record.line,
-            pattern: record.view(),
-        })
     }
 }
 
@@ -440,26 +337,6 @@ impl PlacedBlock {
             (Owner::Decision(decision), Effect::Lift) => (decision, Role::LiftOwn),
         };
         Candidate { position, owner, source: self.source, reach: record.reach, role }
-    }
-}
-
-/// The entries of one name, in order of precedence.
-#[derive(Debug, Clone, Default)]
-struct Candidates<'i> {
-    one: Option<Candidate>,
-    list: &'i [Candidate],
-}
-
-impl Iterator for Candidates<'_> {
-    type Item = Candidate;
-
-    fn next(&mut self) -> Option<Candidate> {
-        if let Some(one) = self.one.take() {
-            return Some(one);
-        }
-        let (first, rest) = self.list.split_first()?;
-        self.list = if first.position & Candidate::LAST == 0 { rest } else { &[] };
-        Some(*first)
     }
 }
 

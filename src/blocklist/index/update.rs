@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::build::{Filler, Key, MAX_BLOCKS, add_keys, by_name};
-use super::table::{Masks, TableBuilder};
+use super::table::TableBuilder;
+use super::walk::Masks;
 use super::{Candidate, Index, IndexSource, PlacedBlock};
 use crate::blocklist::names::Block;
 use crate::blocklist::pattern::Reach;
@@ -36,8 +37,8 @@ impl Index {
         let mut keys = Vec::with_capacity(names);
         let mut masks = Masks::default();
         for (place, placed) in concerned() {
-            add_keys(&mut keys, place, placed, self.base.seed);
-            placed.iter().filter(|_| placed.is_live).for_each(|record| masks.add(record.name));
+            // The names that are gone are among those of the base, whose masks stay.
+            add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
         }
         keys.sort_unstable();
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
@@ -54,11 +55,12 @@ impl Index {
     /// Makes the delta of the records of all blocks that came or went.
     fn take_in(&mut self, keys: &[Key], masks: Masks) {
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
-        let mut filler = Filler::new(self, TableBuilder::new(distinct, masks, self.base.seed));
+        let mut filler = Filler::new(self, TableBuilder::new(distinct), masks);
         let mut names: Vec<isize> = self.base.names.iter().map(|names| *names as isize).collect();
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             for (name, concerned) in by_name(self, same_hash) {
-                let before: Vec<Candidate> = self.find(&self.base.layer, name).into_iter().flatten().collect();
+                let before: Vec<Candidate> =
+                    self.find_in(&self.base.layer, &self.base.hasher.name(name)).into_iter().flatten().collect();
                 let live =
                     |candidate: &&Candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live);
                 let new: Vec<Candidate> = concerned.iter().filter(live).copied().collect();
@@ -76,6 +78,7 @@ impl Index {
             }
         }
         let (layer, _) = filler.finish();
+        self.masks = self.masks.union(&layer.masks);
         self.delta = (!keys.is_empty()).then_some(layer);
         for (source, names) in self.sources.iter_mut().zip(names) {
             source.names = usize::try_from(names).unwrap_or_default();

@@ -3,20 +3,24 @@
 //! Inside: reading a source's bytes, and parsing them by its format. Kept out: what is done with the result, and when.
 
 pub(super) mod file;
+pub(super) mod compression;
 
 use std::sync::Arc;
 
 use super::config::{FeedFormat, SourceConfig, SourceContent};
-use super::format::{FeedInput, decisions, domains};
+use super::format::{FeedInput, adblock, decisions, dnsmasq, domains, hosts, rpz};
 use super::parsed::ParsedSource;
 
 /// Parses a source's bytes by its format.
 pub(super) fn parse(source: &SourceConfig, input: FeedInput<'_>, bytes: &[u8]) -> ParsedSource {
-    match &source.content {
-        SourceContent::Decisions => decisions::parse(input.file, bytes),
-        SourceContent::Feed { format: FeedFormat::Domains, scope, decision } => {
-            domains::parse(input, bytes, *scope, Arc::new((**decision).clone()))
-        }
+    let SourceContent::Feed { format, decision } = &source.content else { return decisions::parse(input.file, bytes) };
+    let decision = Arc::new((**decision).clone());
+    match *format {
+        FeedFormat::Domains(scope) => domains::parse(input, bytes, scope, decision),
+        FeedFormat::Hosts(scope) => hosts::parse(input, bytes, scope, decision),
+        FeedFormat::Adblock => adblock::parse(input, bytes, decision),
+        FeedFormat::Dnsmasq => dnsmasq::parse(input, bytes, decision),
+        FeedFormat::Rpz => rpz::parse(input, bytes, decision),
     }
 }
 
@@ -24,6 +28,6 @@ pub(super) fn parse(source: &SourceConfig, input: FeedInput<'_>, bytes: &[u8]) -
 pub(super) fn format_name(content: &SourceContent) -> &'static str {
     match content {
         SourceContent::Decisions => "decisions",
-        SourceContent::Feed { format: FeedFormat::Domains, .. } => "domains",
+        SourceContent::Feed { format, .. } => format.name(),
     }
 }

@@ -51,7 +51,7 @@ impl Made {
         let decision = || Box::new(self.decisions[0].clone());
         match self.written {
             Written::Records => SourceContent::Decisions,
-            Written::Domains(scope) => SourceContent::Feed { format: FeedFormat::Domains, scope, decision: decision() },
+            Written::Domains(scope) => SourceContent::Feed { format: FeedFormat::Domains(scope), decision: decision() },
         }
     }
 }
