@@ -130,7 +130,7 @@ impl Examiner<'_> {
         bytes: &[u8],
         names_before: usize,
     ) -> Result<Guarded, Vec<Finding>> {
-        let SourceConfig { name, path, content } = &source.config;
+        let SourceConfig { name, path, content, .. } = &source.config;
         guard(Candidate { source: name, content, file: path, bytes, parsed, names_before }, self.config)
     }
 
