@@ -207,19 +207,50 @@ fn new_list_that_cannot_be_fetched_refuses_the_configuration() {
     assert!(blocks(&edge, "a.example"), "what was fetched is in force with its configuration");
 }
 
+/// Whether the thread that fetches lists is there.
+fn fetches(edge: &Edge) -> bool {
+    has_fetch_thread(edge.id())
+}
+
+fn has_fetch_thread(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("it runs, on Linux");
+    let names = threads.flatten().map(|thread| fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+    names.into_iter().any(|name| name.trim() == "sluis-fetch")
+}
+
 #[test]
 fn process_that_drains_asks_for_nothing_any_more() {
-    let (server, slow) =
-        (ListServer::of("a.example\n"), Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(60))])));
-    let mut edge = setup(&slow).fetching(&server.url(), "refresh = \"1s\"").start();
+    let server = ListServer::of("a.example\n");
+    let slow = Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(60))]));
+    let edge = setup(&slow).fetching(&server.url(), "").start();
     let mut held = Connection::plain(edge.address("http"));
     held.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");
     slow.wait_for(1);
-    eventually("it is asked for again", || server.requests().len() > 1);
+    assert!(fetches(&edge));
     edge.signal(Signal::TERM);
-    edge.wait_for_log("stopping", |line| line.contains("stopping"));
-    let asked = server.requests().len();
-    std::thread::sleep(Duration::from_millis(1_500));
-    // One may have been under way.
-    assert!(server.requests().len() <= asked + 1 && edge.is_running());
+    eventually("nothing is fetched any more", || !fetches(&edge));
+    assert!(edge.log().lines().all(|line| !line.contains("stopped")), "it drains");
+}
+
+#[test]
+fn process_that_was_taken_over_from_leaves_the_lists_to_the_other() {
+    let server = ListServer::of("a.example\n");
+    let slow = Origin::answering(|_| Reply(vec![Step::Wait(Duration::from_secs(60))]));
+    let mut edge = Edge::start_own(&setup(&slow).fetching(&server.url(), ""));
+    let mut held = Connection::plain(edge.address("http"));
+    held.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");
+    slow.wait_for(1);
+    let old = edge.upgrade();
+    assert!(fetches(&edge) && blocks(&edge, "a.example"), "the new one follows the list");
+    eventually("the old one does not", || !has_fetch_thread(old));
+    assert!(std::path::Path::new(&format!("/proc/{old}")).exists(), "it drains");
+    server.has("b.example\n", "");
+    assert_eq!(edge.admin_post("/api/v1/reload").status, 200);
+    assert!(blocks(&edge, "b.example"));
+}
+
+#[test]
+fn without_a_url_nothing_is_there_to_fetch() {
+    let origin = Origin::hello();
+    assert!(!fetches(&setup(&origin).start()));
 }
