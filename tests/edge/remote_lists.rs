@@ -120,6 +120,33 @@ fn start_with_nothing_fails_with_the_url_and_the_cause() {
 }
 
 #[test]
+fn list_that_cannot_be_kept_is_no_list() {
+    let (origin, server) = (Origin::hello(), ListServer::of("a.example\n"));
+    let mut edge = setup(&origin).fetching(&server.url(), "").file("state/feeds", "in the way").start_unready();
+    assert_eq!(edge.wait_exit(), 78);
+    assert!(edge.log().contains("the list cannot be kept in the state directory"), "{}", edge.log());
+}
+
+#[test]
+fn start_with_another_url_waits_for_its_list_and_goes_without_where_there_is_none() {
+    let (origin, server, other) = (Origin::hello(), ListServer::of("a.example\n"), ListServer::of("o.example\n"));
+    let mut edge = setup(&origin).fetching(&server.url(), "").start();
+    let configuration = fs::read_to_string(edge.path("sluis.toml")).unwrap();
+    let start_with = |edge: &mut Edge, url: &str| {
+        let text = configuration.replace(&server.url(), url);
+        let path = edge.path("sluis.toml");
+        edge.kill_and_start_again_after(|| fs::write(path, text).unwrap());
+        edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+    };
+    start_with(&mut edge, &other.url());
+    assert_eq!([blocks(&edge, "a.example"), blocks(&edge, "o.example")], [false, true], "that of the other URL");
+    other.sends("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    start_with(&mut edge, &format!("{}?another", other.url()));
+    assert!(blocks(&edge, "o.example"), "the last there was");
+    assert!(feed(&edge)["error"].as_str().unwrap().contains("status 404"));
+}
+
+#[test]
 fn stop_does_not_wait_for_a_first_fetch() {
     let (origin, server) = (Origin::hello(), ListServer::of(""));
     server.answers(|_| Reply(vec![Step::Wait(Duration::from_secs(60))]));

@@ -2,7 +2,7 @@
 
 use crate::support::certs::{Pair, pair};
 use crate::support::lists::{KEPT, tls_server};
-use crate::support::{Origin, Setup};
+use crate::support::{Edge, Origin, Setup};
 
 const LIST: &str = "a.example\n";
 
@@ -29,6 +29,18 @@ fn list_comes_from_a_server_that_the_named_root_vouches_for() {
     let edge = setup(&origin, &server, Some(&certificate)).start();
     assert_eq!(edge.get("a.example", "/").status, 403);
     assert_eq!(edge.admin_post("/api/v1/reload").status, 200);
+}
+
+#[test]
+fn list_comes_from_a_server_that_the_platform_vouches_for() {
+    let (origin, certificate) = (Origin::hello(), pair(&["127.0.0.1"]));
+    let server = tls_server(&certificate, response(LIST));
+    let setup = setup(&origin, &server, None).file("roots.pem", certificate.certificate.as_str());
+    let edge = Edge::start_own_by(&setup, |command| {
+        drop(command.env("SSL_CERT_FILE", "roots.pem").env_remove("SSL_CERT_DIR"))
+    });
+    edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
+    assert_eq!(edge.get("a.example", "/").status, 403);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +20,9 @@ type Loaded = Result<(Blocklist, Arc<Shared>), Vec<Finding>>;
 
 /// Reloads that may wait; each is answered by the same pass.
 const WAITING_COMMANDS: usize = 64;
+
+/// What a reload waits for lists that are fetched: the admin endpoint gives a request a minute.
+const FETCH_WAIT: Duration = Duration::from_secs(45);
 
 /// Below every worker, where the system allows it: a build gives way, but still gets a quarter of a busy core.
 const NICENESS: i32 = 5;
@@ -126,7 +130,7 @@ impl ReloadHandle {
     /// What is on disk does not wait for the network: it is read at once, and once more where a fetch brought something.
     pub async fn reload(&self, trigger: Trigger, allow_shrink: Option<String>) -> ReloadReport {
         let (mut report, fetched) =
-            tokio::join!(self.reload_files(trigger, allow_shrink.clone()), self.fetcher.refresh());
+            tokio::join!(self.reload_files(trigger, allow_shrink.clone()), self.fetcher.refresh(FETCH_WAIT));
         if fetched.iter().any(|(_, outcome)| *outcome == Outcome::New) {
             let before = report;
             report = self.reload_files(trigger, allow_shrink).await;

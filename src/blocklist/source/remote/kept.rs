@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::kept_copy;
 use crate::whole_file::Sha256;
@@ -77,6 +78,12 @@ impl Kept {
     /// The file, which the reload reads.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there is a file to start from, so that nobody need wait for the network: one of this URL, or one that
+    /// somebody put there.
+    pub(super) fn is_of(&mut self, url: &Url) -> bool {
+        self.path.exists() && self.note().is_none_or(|note| note.url == url.as_str())
     }
 
     /// The note, if there is one and it is about the file as it is now: one that was changed or lost has none.

@@ -23,10 +23,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use self::follow::{Asked, Follower, SharedStatus};
 use self::kept::Kept;
@@ -97,7 +99,7 @@ impl Fetcher {
                 if inner.ended || inner.followed.contains_key(&source.path) {
                     continue;
                 }
-                let has_file = has_file(source, remote);
+                let has_file = Kept::new(&source.path).is_of(&remote.url);
                 let first = inner.follow(source, remote, SharedStatus::default()).map_err(no_thread)?;
                 begun.0.push(source.path.clone());
                 needed.extend((!has_file).then_some(first));
@@ -134,15 +136,19 @@ impl Fetcher {
         inner.followed.retain(|path, _| !begun.0.contains(path));
     }
 
-    /// Fetches every list now, all at the same time; each source with its outcome.
-    pub(in crate::blocklist) async fn refresh(&self) -> Vec<(String, Outcome)> {
+    /// Fetches every list now, all at the same time; each source with its outcome. One that takes longer than `limit` is
+    /// not waited for, and goes on.
+    pub(in crate::blocklist) async fn refresh(&self, limit: Duration) -> Vec<(String, Outcome)> {
+        let deadline = Instant::now() + limit;
         let asked: Vec<_> =
             self.lock().followed.values().map(|followed| (followed.source.clone(), followed.ask())).collect();
         let mut outcomes = Vec::new();
         for (source, answer) in asked {
             // No answer where the fetches were ended meanwhile: then what is there is all there is.
-            if let Ok(outcome) = answer.await {
-                outcomes.push((source, outcome));
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(outcome)) => outcomes.push((source, outcome)),
+                Ok(Err(_)) => {}
+                Err(_) => outcomes.push((source, Outcome::Failed(still_under_way(limit)))),
             }
         }
         outcomes
@@ -245,10 +251,11 @@ fn remotes(sources: &[SourceConfig]) -> impl Iterator<Item = (&SourceConfig, &Re
     sources.iter().filter_map(|source| Some((source, source.remote.as_ref()?)))
 }
 
-/// Whether there is something of this URL to start from, so that nobody need wait for the network.
-fn has_file(source: &SourceConfig, remote: &RemoteConfig) -> bool {
-    Path::new(&source.path).exists()
-        && Kept::new(&source.path).note().is_none_or(|note| note.url == remote.url.as_str())
+fn still_under_way(limit: Duration) -> Finding {
+    let seconds = limit.as_secs_f64();
+    Finding::without_place(format!(
+        "the list is still being fetched after {seconds} s; it comes into force when it is here, and the status says if it does not"
+    ))
 }
 
 fn no_thread(error: io::Error) -> Vec<Finding> {

@@ -108,7 +108,7 @@ impl Drop for Once {
 }
 
 fn is_missing(source: &SourceConfig) -> bool {
-    source.remote.is_some() && !source.path.exists()
+    source.remote.as_ref().is_some_and(|remote| !Kept::new(&source.path).is_of(&remote.url))
 }
 
 /// Fetches one list into a file; why there is none.

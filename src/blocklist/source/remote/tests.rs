@@ -144,3 +144,22 @@ async fn retry_after_is_passed_on_and_304_is_for_who_asked_with_what_was_given()
         assert_eq!(failure(unasked), Failure::UnaskedNotModified, "{what}");
     }
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_fetch_longer_than_they_want_to() {
+    let address = server(&["", ""], LONG).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("feed.list");
+    std::fs::write(&path, "a.example\n").expect("written");
+    let content = crate::blocklist::config::SourceContent::Decisions;
+    let source = SourceConfig { name: "feed".to_owned(), path, content, remote: Some(remote(address, LONG)) };
+    let fetcher = Fetcher::default();
+    let first = fetcher.lock().follow(&source, &remote(address, LONG), SharedStatus::default()).expect("a thread");
+    let outcomes = fetcher.refresh(Duration::from_millis(50)).await;
+    let [(name, Outcome::Failed(finding))] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+    assert!(name == "feed" && finding.message.contains("still being fetched after 0.05 s"), "{finding}");
+    // The end of the fetches is an answer too, or rather none.
+    fetcher.end();
+    assert!(first.await.is_err());
+    assert!(fetcher.refresh(LONG).await.is_empty());
+}
