@@ -65,6 +65,16 @@ impl Finding {
         Self { severity: Severity::Error, place: None, message: visible(message.into()) }
     }
 
+    /// The same finding, some lines further down in its file.
+    #[must_use]
+    pub fn moved(&self, lines: u32) -> Self {
+        let mut moved = self.clone();
+        if let Some(position) = moved.place.as_mut().and_then(|place| place.position.as_mut()) {
+            position.line += lines;
+        }
+        moved
+    }
+
     /// Place and message in one line, for the log: it says the severity itself, and has no room for an excerpt.
     pub fn log_line(&self) -> impl fmt::Display + '_ {
         fmt::from_fn(|f| match &self.place {

@@ -26,6 +26,7 @@ pub struct HostName {
     bytes: [u8; MAX_HOST_BYTES],
     length: u8,
     address: Option<IpAddr>,
+    dots: Dots,
 }
 
 /// A host with the port that was named beside it.
@@ -128,6 +129,14 @@ impl HostName {
         Suffixes { rest: Some(self.as_bytes()), whole: self.address.is_some() }
     }
 
+    /// The labels from the right, each with the name that it completes: what a hash of all [`HostName::suffixes`] is made
+    /// from in one pass. Of an address that divides its text at the dots and means nothing.
+    #[inline]
+    pub fn labels(&self) -> Labels<'_> {
+        let name = self.as_bytes();
+        Labels { name, end: Some(name.len()), dots: self.dots, word: name.len() / 64 }
+    }
+
     /// Whether the host is below a name, and not that name itself.
     pub fn is_below(&self, name: &Self) -> bool {
         self.address.is_none() && is_below(self.as_bytes(), name.as_bytes())
@@ -157,6 +166,7 @@ impl HostName {
                 b'.' => {
                     check_label(&target[label_start..at])?;
                     label_start = at + 1;
+                    host.dots.add(at);
                 }
                 0 => return Err(HostError::ForbiddenByte(*byte)),
                 _ => {}
@@ -199,11 +209,14 @@ impl HostName {
         let left = rest.len();
         host.length = length_of(MAX_HOST_BYTES - left);
         host.address = Some(address);
+        for (at, _) in host.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
+            host.dots.add(at);
+        }
         Some(host)
     }
 
     const fn blank() -> Self {
-        Self { bytes: [0; MAX_HOST_BYTES], length: 0, address: None }
+        Self { bytes: [0; MAX_HOST_BYTES], length: 0, address: None, dots: Dots([0; 4]) }
     }
 }
 
@@ -272,6 +285,62 @@ impl<'h> Iterator for Suffixes<'h> {
         let dot = if self.whole { None } else { suffix.iter().position(|byte| *byte == b'.') };
         self.rest = dot.map(|at| &suffix[at + 1..]);
         Some(suffix)
+    }
+}
+
+/// The labels of a host from the right; see [`HostName::labels`].
+#[derive(Debug, Clone)]
+pub struct Labels<'h> {
+    name: &'h [u8],
+    /// Where the next label ends; none: there is no other.
+    end: Option<usize>,
+    dots: Dots,
+    word: usize,
+}
+
+/// One label of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label<'h> {
+    /// The label.
+    pub bytes: &'h [u8],
+    /// The name that begins with it, to the end of the host.
+    pub name: &'h [u8],
+}
+
+impl<'h> Iterator for Labels<'h> {
+    type Item = Label<'h>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Label<'h>> {
+        let end = self.end?;
+        self.end = self.take_last_dot();
+        let start = self.end.map_or(0, |dot| dot + 1);
+        Some(Label { bytes: &self.name[start..end], name: &self.name[start..] })
+    }
+}
+
+impl Labels<'_> {
+    #[inline(always)]
+    fn take_last_dot(&mut self) -> Option<usize> {
+        loop {
+            let word = self.dots.0.get_mut(self.word)?;
+            if let Some(bit) = word.checked_ilog2() {
+                *word ^= 1 << bit;
+                return Some(self.word * 64 + bit as usize);
+            }
+            self.word = self.word.checked_sub(1)?;
+        }
+    }
+}
+
+/// Where a name has dots, a bit a byte. They are seen once, when the name is made, and asked for on every request.
+#[derive(Debug, Clone, Copy)]
+struct Dots([u64; 4]);
+
+impl Dots {
+    /// The place is below 256, since no name is longer.
+    fn add(&mut self, at: usize) {
+        self.0[at / 64 % 4] |= 1 << (at % 64);
     }
 }
 
@@ -614,6 +683,20 @@ mod tests {
         assert!(!host("example").is_below(&host("example")));
     }
 
+    /// The words in which dots are kept meet at bytes 64, 128 and 192.
+    #[test]
+    fn labels_come_from_the_right_wherever_the_dots_are() {
+        for first in 1..=63 {
+            let text = format!("{0}.{1}.{1}.{1}.{2}", "a".repeat(first), "b".repeat(62), "c");
+            let Ok(host) = HostName::parse(text.as_bytes()) else { continue };
+            let labels: Vec<&[u8]> = host.labels().map(|label| label.bytes).collect();
+            assert_eq!(labels, text.as_bytes().rsplit(|byte| *byte == b'.').collect::<Vec<_>>());
+            let mut names: Vec<&[u8]> = host.labels().map(|label| label.name).collect();
+            names.reverse();
+            assert_eq!(names, host.suffixes().collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn message_shows_the_byte() {
         assert!(HostError::ForbiddenByte(b'@').to_string().contains("has `@`"));
@@ -646,6 +729,8 @@ mod tests {
         fn canonical_form_is_its_own_canonical_form(bytes in near_hosts()) {
             if let Ok(host) = HostName::parse(&bytes) {
                 let again = HostName::parse(host.as_bytes()).expect("the canonical form parses");
+                let labels: Vec<_> = host.labels().map(|label| label.bytes).collect();
+                prop_assert_eq!(labels, host.as_bytes().rsplit(|byte| *byte == b'.').collect::<Vec<_>>());
                 prop_assert_eq!(again.as_str(), host.as_str());
                 prop_assert_eq!(again.address(), host.address());
                 prop_assert!((1..=MAX_HOST_BYTES).contains(&host.as_str().len()));

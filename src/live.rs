@@ -56,6 +56,11 @@ impl<T> Live<T> {
         self.generation.store(generation, Ordering::Release);
         old
     }
+
+    /// As [`Live::publish`], for a value that says the same in another form: the generation stays.
+    pub fn renew(&self, value: impl Into<Arc<T>>) -> Arc<Published<T>> {
+        self.current.swap(Arc::new(Published { generation: self.generation(), value: value.into() }))
+    }
 }
 
 #[cfg(test)]
@@ -69,5 +74,8 @@ mod tests {
         let old = live.publish("second".to_owned());
         assert_eq!((held.value.as_str(), old.generation), ("first", 1));
         assert_eq!((live.load().value.as_str(), live.load().generation, live.generation()), ("second", 2, 2));
+        let old = live.renew("second, in another form".to_owned());
+        assert_eq!((old.value.as_str(), old.generation), ("second", 2));
+        assert_eq!((live.load().value.as_str(), live.load().generation), ("second, in another form", 2));
     }
 }

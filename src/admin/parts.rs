@@ -158,8 +158,7 @@ mod tests {
             SourceConfig { name: name.to_owned(), path, content, remote: None }
         };
         let feed = SourceContent::Feed {
-            format: FeedFormat::Domains,
-            scope: Scope::Subtree,
+            format: FeedFormat::Domains(Scope::Subtree),
             decision: Box::new(testing::decision("feed")),
         };
         let config = Config {
@@ -169,6 +168,7 @@ mod tests {
             never_block: Vec::new(),
             max_shrink_percent: 50,
             max_error_percent: 1,
+            max_memory_mib: None,
             has_operator_url: true,
             sources: vec![
                 source("records", RECORDS, SourceContent::Decisions),

@@ -1,12 +1,12 @@
 //! What the blocklist is made of and how it is reloaded. All values are checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::{Position, Url};
 
 use super::decision::Decision;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Reach};
 
 /// The `[blocklist]` part of the configuration.
 #[derive(Debug, Clone)]
@@ -21,6 +21,9 @@ pub struct Config {
     pub max_shrink_percent: u8,
     /// A feed with more lines than this that are not names is refused.
     pub max_error_percent: u8,
+    /// The most that the index may take, the names of all sources included, in MiB; none: what the machine, the control
+    /// group and the resource limits have left.
+    pub max_memory_mib: Option<u64>,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceConfig>,
     /// Where the last good bytes of every source are kept.
@@ -75,18 +78,33 @@ pub enum SourceContent {
     Feed {
         /// The format of its lines.
         format: FeedFormat,
-        /// What a bare name means.
-        scope: Scope,
         /// The decision of every name in it.
         decision: Box<Decision>,
     },
 }
 
-/// The format of a feed.
+/// The format of a feed, and what a bare name means in it where the format itself does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedFormat {
     /// One name a line.
-    Domains,
+    Domains(Scope),
+    /// A hosts file: an address and the names that it blocks.
+    Hosts(Scope),
+    /// `||name^`: the name and all below it.
+    Adblock,
+    /// Settings of dnsmasq: the name and all below it.
+    Dnsmasq,
+    /// A response policy zone, in which every row says how far it reaches.
+    Rpz,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// `.gz`.
+    Gzip,
+    /// `.zst`.
+    Zstd,
 }
 
 /// What a bare name in a feed means.
@@ -96,4 +114,36 @@ pub enum Scope {
     Exact,
     /// That host and every host below it.
     Subtree,
+}
+
+impl FeedFormat {
+    /// The name in configuration and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Domains(_) => "domains",
+            Self::Hosts(_) => "hosts",
+            Self::Adblock => "adblock",
+            Self::Dnsmasq => "dnsmasq",
+            Self::Rpz => "rpz",
+        }
+    }
+}
+
+impl Compression {
+    /// What the ending of a path says.
+    pub fn of(path: &Path) -> Option<Self> {
+        let ending = path.extension()?;
+        let is = |known: &str| ending.eq_ignore_ascii_case(known);
+        if is("gz") { Some(Self::Gzip) } else { is("zst").then_some(Self::Zstd) }
+    }
+}
+
+impl Scope {
+    /// How far a bare name reaches.
+    pub const fn reach(self) -> Reach {
+        match self {
+            Self::Exact => Reach::Exact,
+            Self::Subtree => Reach::Subtree,
+        }
+    }
 }

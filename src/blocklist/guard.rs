@@ -5,79 +5,51 @@
 
 use std::path::Path;
 
-use super::config::{Config, SourceContent};
-use super::format::{place_of_host, place_of_line};
-use super::parsed::{Effect, NameRecord, ParsedSource};
-use super::pattern::{Pattern, PublicSuffix};
-use super::source::difference::PatternSet;
+use super::config::{Config, SourceConfig, SourceContent};
+use super::format::place_of_host;
+pub use super::objection::{DropReason, DroppedLines};
+use super::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
+use super::parsed::{Effect, ParsedSource};
 use crate::finding::{Finding, Place};
 
 /// A feed with fewer names may lose any number of them.
 const SHRINK_FROM: usize = 1_000;
 
-/// Findings on single names that are kept; the others are only counted.
-const KEPT_FINDINGS: usize = 100;
-
-/// Why a line of a feed does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DropReason {
-    /// It is not a name.
-    NotAName,
-    /// It is a rule for something other than hosts.
-    OtherRule,
-    /// It would block a public suffix.
-    PublicSuffix,
-    /// It would block a protected host.
-    NeverBlock,
-}
-
-impl DropReason {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [Self::NotAName, Self::OtherRule, Self::PublicSuffix, Self::NeverBlock];
-
-    /// The value of the label `reason`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::NotAName => "not-a-name",
-            Self::OtherRule => "other-rule",
-            Self::PublicSuffix => "public-suffix",
-            Self::NeverBlock => "never-block",
-        }
-    }
-}
-
-/// Lines of a feed that do nothing, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DroppedLines {
-    /// Why.
-    pub reason: DropReason,
-    /// How many.
-    pub count: u64,
-    /// The first of them, each with its place.
-    pub findings: Vec<Finding>,
-}
-
 /// A source that may come into force.
 #[derive(Debug)]
 pub(super) struct Guarded {
     pub(super) parsed: ParsedSource,
-    pub(super) patterns: PatternSet,
     pub(super) warnings: Vec<Finding>,
     pub(super) dropped: Vec<DroppedLines>,
+}
+
+impl Guarded {
+    /// What was parsed, whatever the guards say; what is said of it is put where it belongs.
+    pub(super) fn unguarded(mut parsed: ParsedSource) -> Self {
+        let mut dropped = Vec::new();
+        let findings = std::mem::take(&mut parsed.findings);
+        let mut warnings = std::mem::take(&mut parsed.odd);
+        if parsed.lines.wrong > 0 {
+            drop_lines(&mut dropped, DropReason::NotAName, u64::from(parsed.lines.wrong), findings);
+        } else {
+            warnings.extend(findings);
+        }
+        if parsed.lines.skipped > 0 {
+            drop_lines(&mut dropped, DropReason::OtherRule, u64::from(parsed.lines.skipped), []);
+        }
+        dropped.append(&mut parsed.dropped);
+        Self { parsed, warnings, dropped }
+    }
 }
 
 /// A parsed source before it has passed.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
-    /// The source's name.
-    pub(super) source: &'a str,
     pub(super) content: &'a SourceContent,
     /// The name that findings give the file.
     pub(super) file: &'a Path,
     pub(super) bytes: &'a [u8],
     pub(super) parsed: ParsedSource,
-    /// How many names the source has in force; 0 where it may lose any number of them.
-    pub(super) names_before: usize,
 }
 
 /// Lets a source through, without the lines that a feed must not have; or says why not.
@@ -105,7 +77,7 @@ pub(super) fn guard(candidate: Candidate<'_>, config: &Config) -> Result<Guarded
         findings.extend(candidate.parsed.findings);
         return Err(findings);
     }
-    if is_feed { guard_feed(candidate, config) } else { guard_decisions(candidate, config) }
+    if is_feed { guard_feed(candidate) } else { guard_decisions(candidate, config) }
 }
 
 /// What refuses the source before what is only odd, each in the order of the file.
@@ -132,9 +104,9 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
             errors.push(Finding::error(place.clone(), message));
         }
     }
-    for record in &parsed.names {
+    for record in parsed.names.iter().filter(|record| record.effect != Effect::Lift) {
         let place = || place_of_host(file, bytes, record.line, &record.view().to_string());
-        match objection(&record, &config.never_block) {
+        match objection(record.view(), &config.never_block) {
             Some(Objection::Refused(_, message)) if errors.len() < KEPT_FINDINGS => {
                 errors.push(Finding::error(place(), message));
             }
@@ -149,96 +121,29 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
         wrong.append(&mut warnings);
         return Err(errors_first(wrong));
     }
-    let patterns = PatternSet::of(&parsed.names);
-    Ok(Guarded { parsed, patterns, warnings, dropped: Vec::new() })
+    Ok(Guarded { parsed, warnings, dropped: Vec::new() })
 }
 
-fn guard_feed(candidate: Candidate<'_>, config: &Config) -> Result<Guarded, Vec<Finding>> {
-    let Candidate { file, bytes, mut parsed, source, names_before, .. } = candidate;
-    let refuse = |message: String| vec![Finding::error(Place::file(file), message)];
-    let mut dropped = lines_dropped_by_format(&mut parsed);
-    let mut warnings = std::mem::take(&mut parsed.findings);
-    parsed.names.retain(|record| match objection(record, &config.never_block) {
-        None => true,
-        Some(Objection::Refused(reason, message)) => {
-            drop_line(&mut dropped, reason, || Finding::warning(place_of_line(file, bytes, record.line), message));
-            false
-        }
-        Some(Objection::Odd(message)) => {
-            if warnings.len() < KEPT_FINDINGS {
-                warnings.push(Finding::warning(place_of_line(file, bytes, record.line), message));
-            }
-            true
-        }
-    });
-    let patterns = PatternSet::of(&parsed.names);
-    if patterns.len() == 0 {
-        return Err(refuse("the list has no name in it; its last good content stays in force".to_owned()));
+fn guard_feed(candidate: Candidate<'_>) -> Result<Guarded, Vec<Finding>> {
+    let guarded = Guarded::unguarded(candidate.parsed);
+    let names = &guarded.parsed.names;
+    if names.len() == names.exceptions() {
+        let message = "the list has no name in it; its last good content stays in force";
+        return Err(vec![Finding::error(Place::file(candidate.file), message)]);
     }
-    if names_before >= SHRINK_FROM {
-        let lost = names_before.saturating_sub(patterns.len());
-        if lost * 100 > names_before * usize::from(config.max_shrink_percent) {
-            return Err(refuse(format!(
-                "the list shrinks from {names_before} names to {}, more than max_shrink_percent = {}; if that is right, \
-                 let it through once with POST /api/v1/reload?allow_shrink={source}",
-                patterns.len(),
-                config.max_shrink_percent
-            )));
-        }
-    }
-    Ok(Guarded { parsed, patterns, warnings, dropped })
+    Ok(guarded)
 }
 
-/// What the format left out: its findings on lines belong to the dropped lines, not to the warnings.
-fn lines_dropped_by_format(parsed: &mut ParsedSource) -> Vec<DroppedLines> {
-    let mut dropped = Vec::new();
-    if parsed.lines.wrong > 0 {
-        let findings = std::mem::take(&mut parsed.findings);
-        dropped.push(DroppedLines { reason: DropReason::NotAName, count: u64::from(parsed.lines.wrong), findings });
-    }
-    if parsed.lines.skipped > 0 {
-        let count = u64::from(parsed.lines.skipped);
-        dropped.push(DroppedLines { reason: DropReason::OtherRule, count, findings: Vec::new() });
-    }
-    dropped
-}
-
-fn drop_line(dropped: &mut Vec<DroppedLines>, reason: DropReason, finding: impl FnOnce() -> Finding) {
-    let index = dropped.iter().position(|lines| lines.reason == reason).unwrap_or_else(|| {
-        dropped.push(DroppedLines { reason, count: 0, findings: Vec::new() });
-        dropped.len() - 1
-    });
-    if let Some(lines) = dropped.get_mut(index) {
-        lines.count += 1;
-        if lines.findings.len() < KEPT_FINDINGS {
-            lines.findings.push(finding());
-        }
-    }
-}
-
-enum Objection {
-    Refused(DropReason, String),
-    Odd(String),
-}
-
-fn objection(record: &NameRecord<'_>, never_block: &[Pattern]) -> Option<Objection> {
-    // What lifts a block protects: it may be as wide as it likes.
-    if record.effect == Effect::Lift {
+/// Why a source may not lose so many of its distinct patterns at once. 0 before: it may be as small as it is.
+pub(super) fn shrink(source: &SourceConfig, before: usize, now: usize, config: &Config) -> Option<Finding> {
+    let lost = before.saturating_sub(now);
+    if before < SHRINK_FROM || lost * 100 <= before * usize::from(config.max_shrink_percent) {
         return None;
     }
-    let pattern = record.view();
-    if let Some(protected) = never_block.iter().find(|protected| pattern.covers(protected.view())) {
-        let message = format!("`{pattern}` would block `{protected}`, which never_block protects");
-        return Some(Objection::Refused(DropReason::NeverBlock, message));
-    }
-    match pattern.public_suffix()? {
-        PublicSuffix::Icann => {
-            let message =
-                format!("`{pattern}` is a public suffix, under which anyone has names; name the hosts below it");
-            Some(Objection::Refused(DropReason::PublicSuffix, message))
-        }
-        PublicSuffix::Private => Some(Objection::Odd(format!(
-            "`{pattern}` is a public suffix of one company; this blocks all of its customers"
-        ))),
-    }
+    let message = format!(
+        "the list shrinks from {before} names to {now}, more than max_shrink_percent = {}; if that is right, \
+         let it through once with POST /api/v1/reload?allow_shrink={}",
+        config.max_shrink_percent, source.name
+    );
+    Some(Finding::error(Place::file(&source.path), message))
 }

@@ -4,6 +4,8 @@ pub mod decision;
 pub mod pattern;
 
 pub mod config;
+pub mod names;
+pub mod objection;
 pub mod parsed;
 
 pub mod format;
@@ -14,5 +16,6 @@ mod source;
 pub mod guard;
 pub mod status;
 pub mod store;
+pub mod versions;
 
 pub mod reload;

@@ -77,6 +77,11 @@ impl Blocklist {
     pub(super) fn publish(&self, next: Snapshot) -> Arc<Published<Snapshot>> {
         self.live.publish(next)
     }
+
+    /// For `reload` alone: the same names in another form.
+    pub(super) fn renew(&self, next: Snapshot) -> Arc<Published<Snapshot>> {
+        self.live.renew(next)
+    }
 }
 
 impl Snapshot {

@@ -196,6 +196,12 @@ const BLOCKLIST: Section = Section {
             "1",
             "A feed with more lines than this that are not names is refused.",
         ),
+        key(
+            "max_memory_mib",
+            Kind::Integer(1, 1_048_576),
+            "what the machine, the control group and the resource limits have left",
+            "The most that the index may take, the names of all sources included, in MiB. Checked before an index is built: a list that would need more is refused, and the others go on.",
+        ),
         table("source", "The files that decisions come from."),
     ],
 };
@@ -204,7 +210,12 @@ const SOURCE: Section = Section {
     name: "blocklist.source.NAME",
     about: "A file or a URL that decisions come from: decision records, or a feed of names under one decision.",
     keys: &[
-        key("path", Kind::Path, "required without url", "The file; watched."),
+        key(
+            "path",
+            Kind::Path,
+            "required without url",
+            "The file; watched. One that ends in .gz or .zst is decompressed (gzip, zstd), and its format follows from what stands before that.",
+        ),
         key(
             "url",
             Kind::Text,
@@ -232,15 +243,15 @@ const SOURCE: Section = Section {
         ),
         key(
             "format",
-            Kind::Choice(&["decisions", "domains"]),
+            Kind::Choice(&["decisions", "domains", "hosts", "adblock", "dnsmasq", "rpz"]),
             "decisions where the path or URL ends in .toml, else required",
             "How to read it.",
         ),
         key(
             "scope",
             Kind::Choice(&["exact", "subtree"]),
-            "required for domains",
-            "What a bare name means: that host alone, or that host and all below it.",
+            "required for domains and hosts",
+            "What a bare name means: that host alone, or that host and all below it. For domains and hosts alone: the other formats say it themselves.",
         ),
         table("decision", "The decision of every name of a feed: every field of a record but `hosts`."),
     ],

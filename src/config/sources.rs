@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::blocklist::config::{Config, FeedFormat, Scope, SourceConfig, SourceContent};
+use crate::blocklist::config::{Compression, Config, FeedFormat, Scope, SourceConfig, SourceContent};
 use crate::blocklist::format::fields;
 
 use super::check::Check;
@@ -17,9 +17,8 @@ use super::reader::{did_you_mean, one_of};
 use super::remote;
 use super::values;
 
-/// The formats of the lexicon; those that are not read yet are told apart from mistakes.
+/// The formats.
 const FORMATS: &[&str] = &["decisions", "domains", "hosts", "adblock", "dnsmasq", "rpz"];
-const FORMATS_NOW: &[&str] = &["decisions", "domains"];
 
 /// Checks `[blocklist]`; the decision tables of the sources are read, which is why it takes the raw one whole.
 /// `has_operator_url` says whether the operator has a page about its blocking.
@@ -41,6 +40,7 @@ pub(super) fn blocklist(
         never_block,
         max_shrink_percent: percent(raw.max_shrink_percent.map(|found| found.value), 50),
         max_error_percent: percent(raw.max_error_percent.map(|found| found.value), 1),
+        max_memory_mib: raw.max_memory_mib.map(|found| found.value),
         sources: raw
             .sources
             .into_iter()
@@ -65,41 +65,35 @@ fn one_source(
     }
     let content = match format(check, &raw, path.as_deref())? {
         "decisions" => decisions(check, &raw, &name),
-        _ => feed(check, raw, &name, taken, has_operator_url)?,
+        word => feed(check, raw, word, &name, taken, has_operator_url)?,
     };
     Some(SourceConfig { name, path: path?, content, remote })
 }
 
-/// The format: as it is named, else by the ending of the path.
+/// The format: as it is named, else by the ending of the path, of which one that says how it is compressed is no part.
 fn format(check: Check<'_>, raw: &Source<'_>, path: Option<&Path>) -> Option<&'static str> {
     let name = raw.name.value;
     let Some(text) = &raw.format else {
-        if path?.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
+        let path = path?;
+        let inner = if Compression::of(path).is_some() { Path::new(path.file_stem()?) } else { path };
+        if inner.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
             return Some("decisions");
         }
         let message = format!(
             "`blocklist.source.{name}.format` is missing; expected {}, since the path does not end in .toml",
-            one_of(FORMATS_NOW)
+            one_of(FORMATS)
         );
         check.error(&raw.name.span, message);
         return None;
     };
     let word = text.value;
-    match FORMATS.iter().find(|format| **format == word) {
-        Some(format) if FORMATS_NOW.contains(format) => Some(format),
-        Some(_) => {
-            let message = format!("this version does not read \"{word}\" lists yet; expected {}", one_of(FORMATS_NOW));
-            check.error(&text.span, format!("`blocklist.source.{name}.format`: {message}"));
-            None
-        }
-        None => {
-            let hint = did_you_mean(word, FORMATS_NOW);
-            let message =
-                format!("`blocklist.source.{name}.format` is \"{word}\"; expected {}{hint}", one_of(FORMATS_NOW));
-            check.error(&text.span, message);
-            None
-        }
+    let known = FORMATS.iter().find(|format| **format == word).copied();
+    if known.is_none() {
+        let (expected, hint) = (one_of(FORMATS), did_you_mean(word, FORMATS));
+        let message = format!("`blocklist.source.{name}.format` is \"{word}\"; expected {expected}{hint}");
+        check.error(&text.span, message);
     }
+    known
 }
 
 fn decisions(check: Check<'_>, raw: &Source<'_>, name: &str) -> SourceContent {
@@ -117,17 +111,12 @@ fn decisions(check: Check<'_>, raw: &Source<'_>, name: &str) -> SourceContent {
 fn feed(
     check: Check<'_>,
     raw: Source<'_>,
+    word: &str,
     name: &str,
     taken: &mut Taken<'_>,
     has_operator_url: bool,
 ) -> Option<SourceContent> {
-    if !raw.has_scope {
-        let message = format!(
-            "`blocklist.source.{name}.scope` is missing: \"exact\" for a bare name that is that host alone, \"subtree\" \
-             for that host and all below it"
-        );
-        check.error(&raw.name.span, message);
-    }
+    let format = feed_format(check, &raw, word, name);
     if !raw.has_decision {
         let message = format!(
             "`blocklist.source.{name}.decision` is missing: a feed has no records, so say here why its names are \
@@ -145,8 +134,39 @@ fn feed(
         );
         check.error(&place, message);
     }
-    let scope = if raw.scope?.value == "exact" { Scope::Exact } else { Scope::Subtree };
-    Some(SourceContent::Feed { format: FeedFormat::Domains, scope, decision: Box::new(decision) })
+    Some(SourceContent::Feed { format: format?, decision: Box::new(decision) })
+}
+
+/// The format with the scope of its bare names, which is for those to say that do not mean one thing by them.
+fn feed_format(check: Check<'_>, raw: &Source<'_>, word: &str, name: &str) -> Option<FeedFormat> {
+    let (format, reach) = match word {
+        "adblock" => (FeedFormat::Adblock, "its rules mean the name and all below it"),
+        "dnsmasq" => (FeedFormat::Dnsmasq, "its settings mean the name and all below it"),
+        "rpz" => (FeedFormat::Rpz, "its rows are for `x` alone, or for `*.x`"),
+        _ => {
+            let scope = bare_scope(check, raw, name)?;
+            return Some(if word == "hosts" { FeedFormat::Hosts(scope) } else { FeedFormat::Domains(scope) });
+        }
+    };
+    if let Some(scope) = &raw.scope {
+        let message = format!(
+            "`blocklist.source.{name}.scope` is for domains and hosts; take it out: a {word} list says itself what a name \
+             covers, {reach}"
+        );
+        check.error(&scope.span, message);
+    }
+    Some(format)
+}
+
+fn bare_scope(check: Check<'_>, raw: &Source<'_>, name: &str) -> Option<Scope> {
+    if !raw.has_scope {
+        let message = format!(
+            "`blocklist.source.{name}.scope` is missing: \"exact\" for a bare name that is that host alone, \"subtree\" \
+             for that host and all below it"
+        );
+        check.error(&raw.name.span, message);
+    }
+    Some(if raw.scope.as_ref()?.value == "exact" { Scope::Exact } else { Scope::Subtree })
 }
 
 /// Sources must differ in what they read and in the decisions that they bring.

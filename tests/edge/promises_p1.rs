@@ -3,11 +3,9 @@
 //! Inside: clients of every kind that count what they lose. Small by default; `SLUIS_UPGRADES` and `SLUIS_RELOAD_SECONDS`
 //! make it large. Kept out: what goes wrong with an upgrade (upgrade.rs).
 
-use std::env;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -27,13 +25,7 @@ use tokio_rustls::TlsConnector;
 use crate::support::client::{tcp, tls_config};
 use crate::support::origin::{Reply, Step};
 use crate::support::setup::record;
-use crate::support::{Connection, Edge, Origin, PATIENCE, Setup};
-
-/// The number in this variable of the environment, or the one of the suite.
-fn setting<T: FromStr>(name: &str, usual: T) -> T {
-    let given = env::var(name).ok();
-    given.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
+use crate::support::{Connection, Edge, Origin, PATIENCE, Setup, setting};
 
 /// What all clients of a load share.
 #[derive(Clone)]

@@ -3,8 +3,11 @@
 //! Kept out: servers that answer badly (remote_faults.rs), TLS (remote_tls.rs), other commands (remote_commands.rs).
 
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rustix::process::Signal;
 
 use crate::support::lists::{KEPT, source};
@@ -66,6 +69,25 @@ fn validators_go_back_as_they_came_and_304_changes_nothing_but_the_time() {
     let last = server.last_request();
     assert_eq!((last.header("if-none-match"), last.header("if-modified-since")), (Some("\"two\""), None));
     assert_eq!(value(&edge, "sluis_blocklist_last_reload_successful"), Some(1.0));
+}
+
+#[test]
+fn compressed_list_is_kept_as_it_came_and_read_by_the_ending_of_its_url() {
+    let mut compressed = GzEncoder::new(Vec::new(), Compression::default());
+    compressed.write_all(b"a.example\n").unwrap();
+    let compressed = compressed.finish().unwrap();
+    // Some servers call the file a coding of the text in it.
+    for coding in ["", "Content-Encoding: x-gzip\r\n"] {
+        let (origin, server) = (Origin::hello(), ListServer::of(""));
+        let head = format!("HTTP/1.1 200 OK\r\n{coding}Content-Length: {}\r\n\r\n", compressed.len());
+        server.sends([head.as_bytes(), &compressed].concat());
+        let edge = setup(&origin).fetching(&format!("{}.gz?key=1", server.url()), "").start();
+        assert!(blocks(&edge, "a.example"), "{coding}");
+        assert_eq!(fs::read(edge.path("state/feeds/feed.list.gz")).unwrap(), compressed);
+        server.has("b.example\n", "");
+        assert_eq!(edge.admin_post("/api/v1/reload").status, 422, "a text is no gzip file");
+        assert!(blocks(&edge, "a.example"), "{coding}");
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn list_comes_from_a_server_that_the_platform_vouches_for() {
     let server = tls_server(&certificate, response(LIST));
     let setup = setup(&origin, &server, None).file("roots.pem", certificate.certificate.as_str());
     let edge = Edge::start_own_by(&setup, |command| {
-        drop(command.env("SSL_CERT_FILE", "roots.pem").env_remove("SSL_CERT_DIR"))
+        command.env("SSL_CERT_FILE", "roots.pem").env_remove("SSL_CERT_DIR");
     });
     edge.wait_for_log("ready", |line| line.split_whitespace().any(|word| word == "ready"));
     assert_eq!(edge.get("a.example", "/").status, 403);

@@ -6,7 +6,6 @@
 use std::env;
 use std::fs;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,15 +13,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::support::peers::Nginx;
-use crate::support::{Edge, Setup, eventually};
+use crate::support::{Edge, Setup, eventually, setting};
 
 const CLIENTS: usize = 8;
-
-/// The number in this variable of the environment, or the one of the suite.
-fn setting<T: FromStr>(name: &str, usual: T) -> T {
-    let given = env::var(name).ok();
-    given.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
-}
 
 /// The names of the list that stay through every change.
 fn lasting_names() -> Vec<String> {

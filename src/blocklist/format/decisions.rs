@@ -75,7 +75,7 @@ impl Reader<'_> {
         warn_about_www(&record, &hosts);
         self.check_id(&record);
         // The hosts of a record that is wrong elsewhere are for the guards to look at; its source is refused anyway.
-        self.add(&record, &hosts, Effect::Block, Owner::Decision(index(self.parsed.decisions.len())));
+        self.add(&hosts, Effect::Block, Owner::Decision(index(self.parsed.decisions.len())));
         if let Some(decision) = decision {
             self.parsed.decisions.push(Arc::new(decision));
             self.parsed.decision_places.push(self.lines.place(record.span().start));
@@ -91,7 +91,7 @@ impl Reader<'_> {
             fields::check_end(&record, exception.starts(), exception.effective_until);
             let owner = Owner::Exception(index(self.parsed.exceptions.len()));
             self.parsed.exceptions.push(Arc::new(exception));
-            self.add(&record, &hosts, Effect::Lift, owner);
+            self.add(&hosts, Effect::Lift, owner);
         }
         record.finish();
     }
@@ -140,13 +140,10 @@ impl Reader<'_> {
         hosts
     }
 
-    fn add(&mut self, record: &Table<'_>, hosts: &[Host], effect: Effect, owner: Owner) {
+    fn add(&mut self, hosts: &[Host], effect: Effect, owner: Owner) {
         self.parsed.lines.content += index(hosts.len());
         for host in hosts {
-            if let Err(full) = self.parsed.names.push(host.pattern.view(), effect, host.line, owner) {
-                record.report().error(record.span(), full.to_string());
-                return;
-            }
+            self.parsed.names.push(host.pattern.view(), effect, host.line, owner);
         }
     }
 }

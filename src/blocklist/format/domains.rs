@@ -3,25 +3,21 @@
 //! Inside: `x`, `*.x` and `.x`, comments with `#` and `!`, alone or after a name. Kept out: what all feeds share, which
 //! is in `lines.rs`.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::lines::FeedReader;
+use super::lines::{FeedInput, FeedReader};
 use crate::blocklist::config::Scope;
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
-use crate::blocklist::pattern::{Pattern, Reach};
+use crate::blocklist::pattern::Pattern;
 
 /// Reads a feed of names. A bare name means what `scope` says; a bare address is that address alone.
 ///
-/// `file` is the name that findings give the file.
-pub fn parse(file: &Path, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
-    let bare = match scope {
-        Scope::Exact => Reach::Exact,
-        Scope::Subtree => Reach::Subtree,
-    };
+/// `input` is the file's name in findings, or all that there is to know beside its bytes.
+pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
+    let bare = scope.reach();
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
-    FeedReader::new(file, source).read(bytes, |feed, line| match Pattern::parse_with(line.content, bare) {
+    FeedReader::new(input, source).read(bytes, |feed, line| match Pattern::parse_with(line.content, bare) {
         Ok(pattern) => feed.add(line, &pattern, Effect::Block),
         Err(error) => feed.wrong(line, &error),
     })
@@ -29,6 +25,8 @@ pub fn parse(file: &Path, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -3,22 +3,30 @@
 //! Inside: bytes to text, places, the walk over a feed's lines with its counts and findings, and the number of names
 //! that a feed's own header states. Kept out: what a line means.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::blocklist::parsed::{Effect, Owner, ParsedSource};
+use super::chunks::chunks;
+use crate::blocklist::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
+use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
 use crate::blocklist::pattern::Pattern;
 use crate::finding::{Finding, Place, SourceText, position};
-
-/// Findings on single lines of one feed that are kept; the others are only counted.
-const KEPT_LINE_FINDINGS: u32 = 100;
+use crate::whole_file::Sha256;
 
 /// What is shown of a text that is not a name.
 const SHOWN_CHARACTERS: usize = 60;
 
 /// The text of a file, without a byte order mark; invalid UTF-8 refuses the file.
 pub(super) fn text_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
+    utf8_of(file, bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes))
+}
+
+/// The text of a file or of a piece of it, in which a byte order mark is a character as any other.
+fn utf8_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<Finding>> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Ok(text) => Ok(text),
         Err(error) => {
             let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
@@ -28,26 +36,16 @@ pub(super) fn text_of<'b>(file: &Path, bytes: &'b [u8]) -> Result<&'b str, Box<F
     }
 }
 
-/// The place of a line of a file, counted from 1, at its first character that is not white space.
-pub fn place_of_line(file: &Path, bytes: &[u8], line: u32) -> Place {
-    place_in_line(file, bytes, line, |text| text.len() - text.trim_start().len())
-}
-
 /// The place of a host pattern that stands in quotes in a line; of the line where it is written in another way there.
 pub fn place_of_host(file: &Path, bytes: &[u8], line: u32, pattern: &str) -> Place {
-    place_in_line(file, bytes, line, |text| {
-        let written = text.to_ascii_lowercase().find(&format!("\"{pattern}\""));
-        written.unwrap_or_else(|| text.len() - text.trim_start().len())
-    })
-}
-
-fn place_in_line(file: &Path, bytes: &[u8], line: u32, start: impl FnOnce(&str) -> usize) -> Place {
     let index = line.saturating_sub(1) as usize;
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let found = bytes.split(|byte| *byte == b'\n').nth(index).unwrap_or_default();
     let text = String::from_utf8_lossy(found);
     let text = text.trim_end();
-    Place { file: file.to_path_buf(), position: Some(position(index, start(text), text)) }
+    let written = text.to_ascii_lowercase().find(&format!("\"{pattern}\""));
+    let start = written.unwrap_or_else(|| text.len() - text.trim_start().len());
+    Place { file: file.to_path_buf(), position: Some(position(index, start, text)) }
 }
 
 /// Where the lines of a text begin, so that many offsets are turned into places without a walk for each.
@@ -92,73 +90,192 @@ pub(super) struct FeedLine<'t> {
     pub(super) index: usize,
 }
 
+impl<'t> FeedLine<'t> {
+    /// The same line, of which this part is looked at: a slice of its content.
+    pub(super) fn part(self, content: &'t str) -> Self {
+        Self { content, ..self }
+    }
+
+    /// Where the content begins in the whole line, in bytes.
+    fn start(self) -> usize {
+        let start = self.content.as_ptr().addr().wrapping_sub(self.whole.as_ptr().addr());
+        // What is no part of the line stands for all of it.
+        if start <= self.whole.len() {
+            start
+        } else {
+            self.whole.len() - self.whole.trim_start_matches(WHITE_SPACE).len()
+        }
+    }
+}
+
+/// What a line that is a comment says, without what marks it as one; none for a line that is no comment.
+pub(super) type CommentOf = fn(&str) -> Option<&str>;
+
+/// What a feed is read with, beside its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedInput<'p> {
+    /// The name that findings give the file.
+    pub file: &'p Path,
+    /// The pieces of the version before, read with the same settings: where the bytes are the same, so is what they say.
+    pub known: &'p [Arc<Chunk>],
+    /// The hosts that may not be blocked; none where nothing is to be dropped, public suffixes included.
+    pub never_block: Option<&'p [Pattern]>,
+}
+
+impl<'p> From<&'p Path> for FeedInput<'p> {
+    /// Everything is read anew, and nothing dropped.
+    fn from(file: &'p Path) -> Self {
+        Self { file, known: &[], never_block: None }
+    }
+}
+
 /// Collects what the lines of one feed say.
 #[derive(Debug)]
 pub(super) struct FeedReader<'p> {
-    file: &'p Path,
+    input: FeedInput<'p>,
+    /// Of the file as far as it has been read.
+    whole: ParsedSource,
+    /// Of the piece that is being read.
     parsed: ParsedSource,
+    comment_of: CommentOf,
 }
 
 impl<'p> FeedReader<'p> {
-    pub(super) fn new(file: &'p Path, parsed: ParsedSource) -> Self {
-        Self { file, parsed }
+    /// `parsed` has the decision of the feed. Lines that begin with `#` or `!` are comments.
+    pub(super) fn new(input: impl Into<FeedInput<'p>>, parsed: ParsedSource) -> Self {
+        let comment_of: CommentOf = |line| line.strip_prefix(['#', '!']);
+        Self { input: input.into(), whole: parsed, parsed: ParsedSource::default(), comment_of }
     }
 
-    /// Walks the lines; `read` is called for each that is neither blank nor a comment.
+    /// The same with other comments: `comment_of` is given lines without white space around them.
+    pub(super) fn with_comments(self, comment_of: CommentOf) -> Self {
+        Self { comment_of, ..self }
+    }
+
+    /// Gives the whole text to `read`, for a format whose lines mean something only together.
+    pub(super) fn read_whole(mut self, bytes: &[u8], read: impl FnOnce(&mut Self, &str)) -> ParsedSource {
+        match text_of(self.input.file, bytes) {
+            Ok(text) => read(&mut self, text),
+            Err(finding) => self.parsed.findings.push(*finding),
+        }
+        self.parsed.names.shrink_to_fit();
+        ParsedSource { decisions: self.whole.decisions, ..self.parsed }
+    }
+
+    /// What has been read so far, for such a format: it counts for itself.
+    pub(super) fn parsed(&mut self) -> &mut ParsedSource {
+        &mut self.parsed
+    }
+
+    /// Walks the lines; `read` is called for each that is neither blank nor a comment, and not in a known piece. What it does
+    /// may depend on that line alone.
     pub(super) fn read(mut self, bytes: &[u8], mut read: impl FnMut(&mut Self, FeedLine<'_>)) -> ParsedSource {
-        let text = match text_of(self.file, bytes) {
-            Ok(text) => text,
-            Err(finding) => {
-                self.parsed.findings.push(*finding);
-                return self.parsed;
-            }
-        };
-        // A record is six bytes longer than its name, and lists have about twenty bytes a line.
-        self.parsed.names.reserve_bytes(text.len() + text.len() / 3);
+        let known: HashMap<Sha256, &Arc<Chunk>> = self.input.known.iter().map(|chunk| (chunk.sha256, chunk)).collect();
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+        let mut lines = 0;
+        for bytes in chunks(bytes) {
+            let sha256 = Sha256::of(bytes);
+            let chunk = match known.get(&sha256) {
+                Some(chunk) => Arc::clone(chunk),
+                None => match self.read_chunk(bytes, &mut read) {
+                    Ok(parsed) => Arc::new(Chunk { sha256, line_ends: line_ends(bytes), parsed }),
+                    Err(finding) => {
+                        self.whole.findings.push(finding.moved(lines));
+                        return self.whole;
+                    }
+                },
+            };
+            let line_ends = chunk.line_ends;
+            self.whole.append(chunk, lines);
+            lines = lines.saturating_add(line_ends);
+        }
+        // A line of nothing is a line where there is no other.
+        self.whole.lines.total = self.whole.lines.total.max(1);
+        self.whole
+    }
+
+    fn read_chunk(
+        &mut self,
+        bytes: &[u8],
+        read: &mut impl FnMut(&mut Self, FeedLine<'_>),
+    ) -> Result<ParsedSource, Box<Finding>> {
+        let text = utf8_of(self.input.file, bytes)?;
         for (index, whole) in text.split('\n').enumerate() {
             let trimmed = whole.trim_matches(WHITE_SPACE);
-            if !trimmed.is_empty() || index == 0 {
+            if !trimmed.is_empty() {
                 self.parsed.lines.total = line_number(index);
             }
-            if let Some(comment) = trimmed.strip_prefix(['#', '!']) {
+            if let Some(comment) = (self.comment_of)(trimmed) {
                 if self.parsed.lines.content == 0 && self.parsed.stated_count.is_none() {
                     self.parsed.stated_count = stated_count(comment);
                 }
             } else if !trimmed.is_empty() {
                 self.parsed.lines.content += 1;
-                read(&mut self, FeedLine { content: without_comment(trimmed), whole, index });
+                read(self, FeedLine { content: without_comment(trimmed), whole, index });
             }
         }
-        self.parsed.names.shrink_to_fit();
-        self.parsed
+        let mut parsed = std::mem::take(&mut self.parsed);
+        parsed.names.shrink_to_fit();
+        Ok(parsed)
     }
 
-    /// Adds a pattern that a line names.
+    /// Adds a pattern that a line names, unless it must not be blocked.
     pub(super) fn add(&mut self, line: FeedLine<'_>, pattern: &Pattern, effect: Effect) {
-        let pushed = self.parsed.names.push(pattern.view(), effect, line_number(line.index), Owner::Decision(0));
-        if let Err(full) = pushed
-            && !self.parsed.has_errors()
-        {
-            self.parsed.findings.push(Finding::error(Place::file(self.file), full.to_string()));
+        let never_block = self.input.never_block.filter(|_| effect != Effect::Lift);
+        match never_block.and_then(|never_block| objection(pattern.view(), never_block)) {
+            Some(Objection::Refused(reason, message)) => {
+                let finding = Finding::warning(self.place(line), message);
+                drop_lines(&mut self.parsed.dropped, reason, 1, [finding]);
+                return;
+            }
+            Some(Objection::Odd(message)) if self.parsed.odd.len() < KEPT_FINDINGS => {
+                let finding = Finding::warning(self.place(line), message);
+                self.parsed.odd.push(finding);
+            }
+            _ => {}
+        }
+        self.parsed.names.push(pattern.view(), effect, line_number(line.index), Owner::Decision(0));
+    }
+
+    /// Counts a line that says something about other things than hosts.
+    pub(super) fn skip(&mut self) {
+        self.parsed.lines.skipped += 1;
+    }
+
+    /// Counts a line that is not a name, and keeps the finding, at its content, if it is one of the first. Once a line.
+    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn fmt::Display) {
+        self.unreadable(line, &format_args!("is not a name: {why}"));
+    }
+
+    /// The same of a line that is wrong in another way: `what` goes on after its content.
+    pub(super) fn unreadable(&mut self, line: FeedLine<'_>, what: &dyn fmt::Display) {
+        self.parsed.lines.wrong += 1;
+        if self.parsed.lines.wrong as usize <= KEPT_FINDINGS {
+            let finding = Finding::warning(self.place(line), format!("`{}` {what}", shown(line.content)));
+            self.parsed.findings.push(finding);
         }
     }
 
-    /// Counts a line that is not a name, and keeps the finding if it is one of the first.
-    pub(super) fn wrong(&mut self, line: FeedLine<'_>, why: &dyn std::fmt::Display) {
-        self.parsed.lines.wrong += 1;
-        if self.parsed.lines.wrong > KEPT_LINE_FINDINGS {
-            return;
-        }
-        let start = line.whole.len() - line.whole.trim_start_matches(WHITE_SPACE).len();
-        let place = Place { file: self.file.to_path_buf(), position: Some(position(line.index, start, line.whole)) };
-        let message = format!("`{}` is not a name: {why}", shown(line.content));
-        self.parsed.findings.push(Finding::warning(place, message));
+    /// Refuses the feed because of a line.
+    pub(super) fn refuse(&mut self, line: FeedLine<'_>, why: &str) {
+        let finding = Finding::error(self.place(line), why);
+        self.parsed.findings.push(finding);
+    }
+
+    fn place(&self, line: FeedLine<'_>) -> Place {
+        let position = position(line.index, line.start(), line.whole);
+        Place { file: self.input.file.to_path_buf(), position: Some(position) }
     }
 }
 
-const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
+fn line_ends(bytes: &[u8]) -> u32 {
+    u32::try_from(memchr::memchr_iter(b'\n', bytes).count()).unwrap_or(u32::MAX)
+}
 
-fn line_number(index: usize) -> u32 {
+/// What may stand around the words of a line.
+pub(super) const WHITE_SPACE: [char; 3] = [' ', '\t', '\r'];
+
+pub(super) fn line_number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }
 
@@ -180,7 +297,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The count in a comment such as `Entries: 190,215`, `Domains: 7355` or `Number of unique domains: 153,663`.
-fn stated_count(comment: &str) -> Option<u64> {
+pub(super) fn stated_count(comment: &str) -> Option<u64> {
     let (key, value) = comment.split_once(':')?;
     let mut words =
         key.trim_matches(['#', '!', ' ', '\t']).split_ascii_whitespace().map(str::to_ascii_lowercase).peekable();
@@ -231,11 +348,12 @@ mod tests {
 
     #[test]
     fn line_is_found_again_by_its_number() {
-        let bytes = "\u{feff}a\r\n  bé # x\r\nc".as_bytes();
-        let place = place_of_line(Path::new("list"), bytes, 2);
+        let bytes = "\u{feff}a\r\n  bé # x\r\n\"b\", \"c\"".as_bytes();
+        let place = place_of_host(Path::new("list"), bytes, 2, "b");
         assert_eq!(place.to_string(), "list:2:3");
         assert_eq!(place.position.map(|position| position.excerpt), Some("  bé # x".to_owned()));
-        assert_eq!(place_of_line(Path::new("list"), bytes, 9).to_string(), "list:9:1");
+        assert_eq!(place_of_host(Path::new("list"), bytes, 9, "b").to_string(), "list:9:1");
+        assert_eq!(place_of_host(Path::new("list"), bytes, 3, "c").to_string(), "list:3:6");
     }
 
     #[test]

@@ -4,9 +4,17 @@
 //! line (`max_error_percent`, shrink, `never_block`), which belong to the reload.
 
 pub mod fields;
+mod chunks;
 mod lines;
+mod zone_text;
+#[cfg(test)]
+mod testing;
 
+pub mod adblock;
 pub mod decisions;
+pub mod dnsmasq;
 pub mod domains;
+pub mod hosts;
+pub mod rpz;
 
-pub use lines::{place_of_host, place_of_line};
+pub use lines::{FeedInput, place_of_host};

@@ -1,88 +1,131 @@
 //! How an index is built from its sources.
 //!
-//! Inside: numbering, order of precedence, and filling the table. Kept out: the table's layout, and every question that
-//! is asked of the result. It takes about a hundred milliseconds for a million names, on a thread of its own.
+//! Inside: numbering, order of precedence, and filling the tables of base and delta. Kept out: the table's layout, which names
+//! an update concerns (`update.rs`), and every question that is asked of the result. It takes about a hundred milliseconds for a
+//! million names, on a thread of its own.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::table::{MAX_VALUE, Masks, Pointer, TableBuilder, hash, hasher};
-use super::{Candidate, Index, IndexDecision, IndexException, IndexSource, Role, Source, is_shadow};
+use super::table::{MAX_VALUE, Pointer, TableBuilder};
+use super::walk::{Masks, NameHasher};
+use super::{
+    Base, Candidate, Index, IndexDecision, IndexException, IndexSource, Layer, PlacedBlock, Role, Source, is_shadow,
+};
 use crate::blocklist::decision::Decision;
+use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::pattern::Reach;
+
+/// An index has at most this many blocks of names: what a slot of the table can tell apart.
+pub(in crate::blocklist) const MAX_BLOCKS: usize = (MAX_VALUE >> BLOCK_BITS) as usize;
 
 impl Index {
     /// Builds an index. The seed should be random for each build: who knows it can make names that collide.
     ///
     /// # Panics
     ///
-    /// With 65,536 sources or more, or with 64 GiB of names.
+    /// With 65,536 sources or more, or with more than [`MAX_BLOCKS`] blocks of names, which the reload does not let come this far.
     pub fn build(sources: &[Arc<IndexSource>], seed: u64) -> Self {
-        let mut index = Self {
-            table: TableBuilder::new(0, Masks::default(), seed).finish(),
-            lists: Box::default(),
-            sources: number_sources(sources),
-            decisions: number_decisions(sources),
-            exceptions: number_exceptions(sources),
-            has_shadow: false,
-            has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
+        let blocks = place_blocks(sources);
+        let empty = Base {
+            layer: Layer { table: TableBuilder::new(0).finish(), masks: Masks::default(), lists: Box::default() },
+            blocks: Box::default(),
+            names: Box::default(),
+            hasher: NameHasher::new(seed),
         };
-        index.has_shadow = index.decisions.iter().any(|entry| entry.is_shadow);
-        let (keys, masks) = sorted_keys(&index, seed);
+        let mut index = Self::new(Arc::new(empty), blocks, sources);
+        let (keys, masks) = sorted_keys(&index);
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
-        let mut filler = Filler {
-            table: TableBuilder::new(distinct, masks, seed),
-            lists: Vec::new(),
-            repeated: vec![0; index.sources.len()],
-            index: &index,
-        };
+        let mut filler = Filler::new(&index, TableBuilder::new(distinct), masks);
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             filler.add(same_hash);
         }
-        let Filler { table, lists, repeated, .. } = filler;
-        index.table = table.finish();
-        index.lists = lists.into_boxed_slice();
+        let (layer, repeated) = filler.finish();
         for (source, repeated) in index.sources.iter_mut().zip(repeated) {
             let names = &source.source.parsed.names;
             source.names = names.len() - names.exceptions() - repeated;
         }
+        let (blocks, names, hasher) = (index.blocks.clone(), index.names().collect(), index.base.hasher.clone());
+        index.masks = layer.masks;
+        index.base = Arc::new(Base { layer, blocks, names, hasher });
         index
+    }
+
+    /// An index over a base, without a delta; its sources have no names yet.
+    pub(super) fn new(base: Arc<Base>, blocks: Box<[PlacedBlock]>, sources: &[Arc<IndexSource>]) -> Self {
+        let decisions = number_decisions(sources);
+        Self {
+            masks: base.layer.masks,
+            base,
+            delta: None,
+            blocks,
+            sources: number_sources(sources),
+            has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
+            decisions,
+            exceptions: number_exceptions(sources),
+        }
+    }
+
+    /// The order among the entries of one name: those for the name alone first, then by decision, then as they were written.
+    pub(super) fn precedence(&self, candidate: &Candidate) -> (bool, bool, u32, u16, Reach, Role, u32) {
+        let lifts = candidate.role.lifts();
+        let rank = if lifts { candidate.owner } else { self.decision(candidate).map_or(0, |decision| decision.rank) };
+        let is_wide = candidate.reach != Reach::Exact;
+        let line = self.record(candidate.position()).map_or(0, |(_, record)| record.line);
+        (lifts, is_wide, rank, candidate.source, candidate.reach, candidate.role, line)
     }
 }
 
 /// A record with the hash of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    hash: u64,
-    position: u64,
+pub(super) struct Key {
+    pub(super) hash: u64,
+    pub(super) position: u64,
 }
 
-fn sorted_keys(index: &Index, seed: u64) -> (Vec<Key>, Masks) {
-    let hasher = hasher(seed);
-    let total = index.sources.iter().map(|source| source.source.parsed.names.len()).sum();
-    let mut keys = Vec::with_capacity(total);
+/// Adds the keys of the records of a block that stands at a place among all, and takes their names into the masks.
+pub(super) fn add_keys(
+    keys: &mut Vec<Key>,
+    masks: &mut Masks,
+    place: usize,
+    placed: &PlacedBlock,
+    hasher: &NameHasher,
+) {
+    let start = (place as u64) << BLOCK_BITS;
+    keys.extend(placed.iter().map(|record| {
+        let name = hasher.name(record.name);
+        masks.add(&name);
+        Key { hash: name.hash, position: start + u64::from(record.offset) }
+    }));
+}
+
+fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
+    let mut keys = Vec::with_capacity(index.blocks.iter().map(|placed| placed.block.len()).sum());
     let mut masks = Masks::default();
-    for source in &index.sources {
-        keys.extend(source.source.parsed.names.iter().map(|record| {
-            masks.add(record.name);
-            Key { hash: hash(&hasher, record.name), position: source.start + u64::from(record.offset) }
-        }));
+    for (place, placed) in index.blocks.iter().enumerate() {
+        add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
     }
     keys.sort_unstable();
     (keys, masks)
 }
 
-struct Filler<'i> {
+/// Fills a layer with names and their entries.
+pub(super) struct Filler<'i> {
     table: TableBuilder,
+    masks: Masks,
     lists: Vec<Candidate>,
     /// For each source, how many of its names block by a pattern that it has already had.
     repeated: Vec<usize>,
-    /// Sources and decisions are there already; its table is still empty.
+    /// Sources, decisions and blocks are there already.
     index: &'i Index,
 }
 
-impl Filler<'_> {
+impl<'i> Filler<'i> {
+    pub(super) fn new(index: &'i Index, table: TableBuilder, masks: Masks) -> Self {
+        Self { table, masks, lists: Vec::new(), repeated: vec![0; index.sources.len()], index }
+    }
+
     /// Adds the records of one hash: nearly always of one name, and most often one record.
     fn add(&mut self, same_hash: &[Key]) {
         if let [key] = same_hash {
@@ -90,24 +133,18 @@ impl Filler<'_> {
             self.table.insert(key.hash, Pointer::Record(key.position));
             return;
         }
-        let mut entries: Vec<(&[u8], Candidate)> = same_hash
-            .iter()
-            .filter_map(|key| {
-                let (source, record) = self.index.record(key.position)?;
-                Some((record.name, self.index.candidate(source, &record)?))
-            })
-            .collect();
-        entries.sort_by_cached_key(|(name, candidate)| (*name, self.precedence(candidate)));
-        for same_name in entries.chunk_by(|one, other| one.0 == other.0) {
-            let candidates: Vec<Candidate> = same_name.iter().map(|(_, candidate)| *candidate).collect();
+        for (_, candidates) in by_name(self.index, same_hash) {
             self.add_name(same_hash[0].hash, candidates);
         }
     }
 
-    fn add_name(&mut self, hash: u64, mut candidates: Vec<Candidate>) {
+    /// Adds all entries of one name.
+    pub(super) fn add_name(&mut self, hash: u64, mut candidates: Vec<Candidate>) {
+        candidates.sort_by_cached_key(|candidate| self.index.precedence(candidate));
         self.count_repeated(&candidates);
-        // A line that is repeated says nothing new; the first one counts.
-        candidates.dedup_by(|later, earlier| later.is_same(earlier));
+        // A repeated line says nothing new. One in another block may be all that stays when this block goes.
+        let block = |candidate: &Candidate| candidate.position >> BLOCK_BITS;
+        candidates.dedup_by(|later, earlier| later.is_same(earlier) && block(later) == block(earlier));
         if let [candidate] = candidates.as_slice() {
             self.table.insert(hash, Pointer::Record(candidate.position));
             return;
@@ -129,26 +166,50 @@ impl Filler<'_> {
         }
     }
 
-    /// The order among the entries of one name: those for the name alone first, then by decision, then as they were written.
-    fn precedence(&self, candidate: &Candidate) -> (bool, bool, u32, u16, Reach, Role, u64) {
-        let lifts = candidate.role.lifts();
-        let rank = if lifts { candidate.owner } else { self.index.decisions[candidate.owner as usize].rank };
-        let is_wide = candidate.reach != Reach::Exact;
-        (lifts, is_wide, rank, candidate.source, candidate.reach, candidate.role, candidate.position)
+    pub(super) fn finish(self) -> (Layer, Vec<usize>) {
+        let Self { table, masks, lists, repeated, .. } = self;
+        (Layer { table: table.finish(), masks, lists: lists.into_boxed_slice() }, repeated)
     }
+}
+
+/// The records of one hash, by name.
+pub(super) fn by_name<'i>(index: &'i Index, same_hash: &[Key]) -> Vec<(&'i [u8], Vec<Candidate>)> {
+    let mut names: Vec<(&[u8], Vec<Candidate>)> = Vec::with_capacity(1);
+    for key in same_hash {
+        let Some((placed, record)) = index.record(key.position) else { continue };
+        let candidate = placed.candidate(key.position, &record);
+        match names.iter_mut().find(|(name, _)| *name == record.name) {
+            Some((_, candidates)) => candidates.push(candidate),
+            None => names.push((record.name, vec![candidate])),
+        }
+    }
+    names
+}
+
+fn place_blocks(sources: &[Arc<IndexSource>]) -> Box<[PlacedBlock]> {
+    let placed = (0..).zip(sources).flat_map(|(source, entry)| {
+        let parts = entry.parsed.names.parts().iter();
+        parts.map(move |part| PlacedBlock {
+            block: Arc::clone(&part.block),
+            first_line: part.first_line,
+            source,
+            is_live: true,
+        })
+    });
+    let placed: Box<[PlacedBlock]> = placed.collect();
+    assert!(placed.len() <= MAX_BLOCKS, "the reload does not let so many names come this far");
+    placed
 }
 
 fn number_sources(sources: &[Arc<IndexSource>]) -> Box<[Source]> {
     assert!(sources.len() <= usize::from(u16::MAX), "a configuration has fewer than 65,536 sources");
-    let (mut start, mut first_decision, mut first_exception) = (0, 0, 0);
+    let (mut first_decision, mut first_exception) = (0, 0);
     let mut numbered = Vec::with_capacity(sources.len());
     for source in sources {
-        numbered.push(Source { source: Arc::clone(source), start, first_decision, first_exception, names: 0 });
-        start += source.parsed.names.end_offset() as u64;
+        numbered.push(Source { source: Arc::clone(source), first_decision, first_exception, names: 0 });
         first_decision += source.parsed.decisions.len() as u32;
         first_exception += source.parsed.exceptions.len() as u32;
     }
-    assert!(start < MAX_VALUE, "the names of all sources together are less than 64 GiB");
     numbered.into_boxed_slice()
 }
 

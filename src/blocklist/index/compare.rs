@@ -3,13 +3,13 @@
 //! Inside: how many names came and went, and the check before an index is published. Kept out: the guards that say
 //! whether so much change is allowed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::table::Pointer;
-use super::{Candidate, Candidates, Index};
-use crate::blocklist::pattern::Reach;
+use super::Index;
+use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
 
-/// How many distinct patterns came and went, source by source.
+/// How many distinct patterns of a source came and went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
     /// In the new index and not in the old one.
@@ -31,24 +31,37 @@ pub struct SelfCheckError {
 }
 
 impl Index {
-    /// What came and went since another index. A source that both share unchanged costs nothing.
-    pub fn changes_since(&self, old: &Self) -> Changes {
-        Changes { added: self.count_missing_in(old), removed: old.count_missing_in(self) }
+    /// What came and went in each source since another index. Blocks of names that both share cost nothing.
+    pub fn changes_since(&self, old: &Self) -> Vec<Changes> {
+        let changes = (0..).zip(&self.sources).map(|(place, source)| {
+            let Some(before) = old.place_of(&source.source.name) else {
+                return Changes { added: source.names, removed: 0 };
+            };
+            let (old_parts, new_parts) = (old.parts(before), self.parts(place));
+            let gone = Patterns::of(old_parts, new_parts);
+            let new = Patterns::of(new_parts, old_parts);
+            Changes {
+                added: new.without(&gone).filter(|record| !old.blocks_by(before, record)).count(),
+                removed: gone.without(&new).filter(|record| !self.blocks_by(place, record)).count(),
+            }
+        });
+        changes.collect()
     }
 
     /// Looks up at least `samples` names of each source, evenly spread, as a request would; returns how many it looked up.
     pub fn self_check(&self, samples: usize) -> Result<usize, Box<SelfCheckError>> {
         let mut checked = 0;
-        for (source_index, source) in (0..).zip(&self.sources) {
-            let names = &source.source.parsed.names;
-            for record in names.iter().step_by((names.len() / samples.max(1)).max(1)) {
-                let expected = self.candidate(source_index, &record);
-                let is_found = self.table.may_have(super::table::labels(record.name), record.name.len())
-                    && expected
-                        .is_some_and(|expected| self.candidates(record.name).any(|found| found.is_same(&expected)));
+        for (place, placed) in self.blocks.iter().enumerate().filter(|(_, placed)| placed.is_live) {
+            let source = &self.sources[usize::from(placed.source)].source;
+            let start = (place as u64) << BLOCK_BITS;
+            for record in placed.iter().step_by((source.parsed.names.len() / samples.max(1)).max(1)) {
+                let expected = placed.candidate(start + u64::from(record.offset), &record);
+                let name = self.base.hasher.name(record.name);
+                let is_found =
+                    self.masks.may_have(&name) && self.candidates(&name).any(|found| found.is_same(&expected));
                 if !is_found {
                     return Err(Box::new(SelfCheckError {
-                        source_name: source.source.name.clone(),
+                        source_name: source.name.clone(),
                         line: record.line,
                         pattern: record.view().to_string(),
                     }));
@@ -59,63 +72,55 @@ impl Index {
         Ok(checked)
     }
 
-    /// The distinct patterns of this index that another does not have in the source of the same name.
-    fn count_missing_in(&self, other: &Self) -> usize {
-        let places: Vec<Option<u16>> = self.sources.iter().map(|source| other.place_of(&source.source.name)).collect();
-        let is_shared: Vec<bool> = self
-            .sources
-            .iter()
-            .zip(&places)
-            .map(|(source, place)| {
-                let same = place.and_then(|place| other.source(place));
-                same.is_some_and(|same| Arc::ptr_eq(&same.parsed, &source.source.parsed))
-            })
-            .collect();
-        if is_shared.iter().all(|shared| *shared) {
-            return 0;
-        }
-        let mut missing = 0;
-        self.for_each_pattern(|name, source, reach| {
-            let source = usize::from(source);
-            let is_there = is_shared[source] || places[source].is_some_and(|place| other.blocks_by(place, name, reach));
-            missing += usize::from(!is_there);
-        });
-        missing
+    fn parts(&self, place: u16) -> &[Part] {
+        self.source(place).map_or(&[], |source| source.parsed.names.parts())
     }
 
     fn place_of(&self, name: &str) -> Option<u16> {
         (0..).zip(&self.sources).find(|(_, source)| source.source.name == name).map(|(place, _)| place)
     }
 
-    /// Whether a source has exactly this pattern.
-    fn blocks_by(&self, source: u16, name: &[u8], reach: Reach) -> bool {
-        self.candidates(name).any(|found| found.source == source && found.reach == reach && !found.role.lifts())
+    /// Whether a source blocks by exactly this pattern.
+    fn blocks_by(&self, source: u16, record: &NameRecord<'_>) -> bool {
+        let name = self.base.hasher.name(record.name);
+        let mut candidates = self.candidates(&name);
+        candidates.any(|found| found.source == source && found.reach == record.reach && !found.role.lifts())
+    }
+}
+
+/// Distinct patterns that block, in the order of their hashes. A hash is enough to count by: nothing is blocked because of it.
+struct Patterns<'p> {
+    parts: Vec<&'p Part>,
+    /// Hash, part and offset.
+    keys: Vec<(u64, u32, u32)>,
+}
+
+impl<'p> Patterns<'p> {
+    /// The patterns of the parts that are not among others.
+    fn of(parts: &'p [Part], others: &[Part]) -> Self {
+        let others: HashSet<*const Block> = others.iter().map(|part| Arc::as_ptr(&part.block)).collect();
+        let parts: Vec<&Part> = parts.iter().filter(|part| !others.contains(&Arc::as_ptr(&part.block))).collect();
+        let hasher = foldhash::quality::FixedState::default();
+        let mut keys = Vec::with_capacity(parts.iter().map(|part| part.block.len()).sum());
+        for (place, part) in (0..).zip(&parts) {
+            let blocking = part.iter().filter(|record| record.effect != Effect::Lift);
+            keys.extend(blocking.map(|record| (record.pattern_hash(&hasher), place, record.offset)));
+        }
+        keys.sort_unstable();
+        keys.dedup_by_key(|key| key.0);
+        Self { parts, keys }
     }
 
-    /// Calls `visit` for each distinct pattern of each source that blocks.
-    fn for_each_pattern(&self, mut visit: impl FnMut(&[u8], u16, Reach)) {
-        let mut patterns = Vec::new();
-        for pointer in self.table.pointers() {
-            let (position, candidates) = match pointer {
-                Pointer::Record(position) => {
-                    let one = self.record(position).and_then(|(source, record)| self.candidate(source, &record));
-                    (position, Candidates { one, list: &[] })
-                }
-                Pointer::List(start) => {
-                    let list = self.lists.get(start as usize..).unwrap_or_default();
-                    (list.first().map_or(0, Candidate::position), Candidates { one: None, list })
-                }
-            };
-            let Some((_, record)) = self.record(position) else { continue };
-            patterns.clear();
-            patterns.extend(
-                candidates.filter(|candidate| !candidate.role.lifts()).map(|found| (found.source, found.reach)),
-            );
-            patterns.sort_unstable();
-            patterns.dedup();
-            for (source, reach) in &patterns {
-                visit(record.name, *source, *reach);
-            }
-        }
+    /// Those whose hash is not among others.
+    fn without(&self, others: &Self) -> impl Iterator<Item = NameRecord<'p>> {
+        let mut others = others.keys.iter().map(|key| key.0).peekable();
+        let alone = self.keys.iter().filter(move |key| {
+            while others.next_if(|other| *other < key.0).is_some() {}
+            others.peek() != Some(&key.0)
+        });
+        alone.filter_map(|(_, place, offset)| {
+            let part = self.parts.get(*place as usize)?;
+            part.block.at(*offset, part.first_line)
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
-use super::{Candidate, Index, IndexDecision, Match, Moment, Role};
+use super::{Candidate, Index, IndexDecision, Match, Moment};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
 use crate::host::HostName;
@@ -74,13 +74,18 @@ impl Index {
     pub fn explain(&self, host: &HostName, moment: &Moment) -> Vec<Explanation<'_>> {
         let mut explanations = Vec::new();
         let mut winners: [Option<Winner<'_>>; 2] = [None, None];
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
-                if candidate.role.lifts() {
+        let mut names: Vec<_> = self.names_of(host).collect();
+        names.reverse();
+        for name in &names {
+            let itself = name.bytes.len() == host.as_bytes().len();
+            let mut before: Option<Candidate> = None;
+            for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
+                // A line that is repeated says nothing new; the first one counts.
+                let is_repeated = before.replace(candidate).is_some_and(|before| before.is_same(&candidate));
+                if candidate.role.lifts() || is_repeated {
                     continue;
                 }
-                let Some(decision) = self.decisions.get(candidate.owner as usize) else { continue };
+                let Some(decision) = self.decision(&candidate) else { continue };
                 let Some(entry) = self.as_match(&candidate, decision) else { continue };
                 let winner = &mut winners[usize::from(decision.is_shadow)];
                 let standing = self.standing(host, moment, &candidate, decision).unwrap_or_else(|| match winner {
@@ -114,12 +119,7 @@ impl Index {
             return Some(Standing::Elsewhere);
         }
         let lift = self.lift_of(host, candidate, moment.now)?;
-        let (source_index, record) = self.record(lift.position())?;
-        let exception = match lift.role {
-            Role::LiftFeeds => self.exceptions.get(lift.owner as usize).map(|entry| &entry.exception),
-            _ => None,
-        };
-        Some(Standing::Lifted(LiftedBy { exception, source_index, line: record.line, pattern: record.view() }))
+        self.lifted_by(&lift).map(Standing::Lifted)
     }
 }
 

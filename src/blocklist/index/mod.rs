@@ -6,6 +6,9 @@
 //! Each name above the host, at label boundaries, is hashed and looked up in a table of cache lines (`table.rs`); bytes are compared
 //! before anything counts. A name that several entries share has them in order of precedence, so that the next takes over when
 //! the first has expired, is shadow, or does not cover the visitor.
+//!
+//! A small change does not build the table anew (`update.rs`): the base stays, blocks of names that are gone are marked in a list
+//! beside it, and a small layer has every name of a new block with all its entries. A name is looked for there first.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,23 +16,32 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::decision::{Decision, Exception, Mode};
+use super::names::{Block, RecordIter};
 use super::parsed::{Effect, NameRecord, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
 mod table;
+mod walk;
+
+mod search;
 
 mod build;
 mod compare;
 mod explain;
+mod lifts;
+mod update;
 
 #[cfg(test)]
 mod oracle;
 
+pub(super) use build::MAX_BLOCKS;
 pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
+pub use lifts::{CoveringException, ExceptionEffect};
 
-use table::{Pointer, Table};
+use table::Table;
+use walk::{Masks, NameHasher};
 
 /// One source, as the index takes it in.
 #[derive(Debug)]
@@ -87,21 +99,50 @@ pub struct IndexedDecision<'a> {
     pub source: &'a IndexSource,
 }
 
-/// All sources together. Built by [`Index::build`], never changed.
+/// All sources together. Built by [`Index::build`] or, from another one, by [`Index::update`]; never changed.
 pub struct Index {
-    table: Table,
-    lists: Box<[Candidate]>,
+    base: Arc<Base>,
+    /// The names of the blocks that the base does not have.
+    delta: Option<Layer>,
+    /// Those of base and delta.
+    masks: Masks,
+    /// Those of the base, in its order, and after them those of the delta.
+    blocks: Box<[PlacedBlock]>,
     sources: Box<[Source]>,
     decisions: Box<[IndexDecision]>,
     exceptions: Box<[IndexException]>,
-    has_shadow: bool,
     has_lifts: bool,
+}
+
+/// What was built from whole sources, and what its positions mean.
+struct Base {
+    layer: Layer,
+    /// As they were placed when the base was built.
+    blocks: Box<[PlacedBlock]>,
+    /// Distinct patterns that block, by source.
+    names: Box<[usize]>,
+    hasher: NameHasher,
+}
+
+/// Names, and the entries of each.
+struct Layer {
+    table: Table,
+    masks: Masks,
+    lists: Box<[Candidate]>,
+}
+
+/// A block of names in the index. Its place is in the upper bits of a position, the offset of a record in the lower ones.
+#[derive(Debug, Clone)]
+struct PlacedBlock {
+    block: Arc<Block>,
+    first_line: u32,
+    source: u16,
+    /// Whether its source still has it.
+    is_live: bool,
 }
 
 struct Source {
     source: Arc<IndexSource>,
-    /// The position of its first record among the records of all sources.
-    start: u64,
     first_decision: u32,
     first_exception: u32,
     /// Distinct patterns that block.
@@ -130,7 +171,7 @@ struct IndexException {
 struct Candidate {
     /// The position of its record, with [`Candidate::LAST`] in a list.
     position: u64,
-    /// The decision, or the exception of [`Role::LiftFeeds`], by its place in the index.
+    /// The decision, or the exception of [`Role::LiftFeeds`], by its place in the source.
     owner: u32,
     source: u16,
     reach: Reach,
@@ -151,17 +192,9 @@ impl Index {
     /// What blocks a host at a moment. Allocates nothing.
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
-        for suffix in self.suffixes(host) {
-            let itself = suffix.len() == host.as_bytes().len();
-            for candidate in self.candidates(suffix).filter(|candidate| candidate.covers(itself)) {
-                let Some(decision) = self.competing(&candidate, moment) else { continue };
-                let place = if decision.is_shadow { &mut verdict.shadow } else { &mut verdict.block };
-                if place.is_none() && self.lift_of(host, &candidate, moment.now).is_none() {
-                    *place = self.as_match(&candidate, decision);
-                }
-            }
-            if verdict.block.is_some() && (verdict.shadow.is_some() || !self.has_shadow) {
-                break;
+        for name in self.names_of(host) {
+            if let Some(candidates) = self.find(&name) {
+                self.judge(host, &name, candidates, moment, &mut verdict);
             }
         }
         verdict
@@ -210,106 +243,25 @@ impl Index {
         decisions.chain(exceptions).filter(|moment| *moment > now && *moment < Timestamp::MAX).min()
     }
 
-    /// Memory of the table, in bytes.
+    /// Memory of the tables, in bytes.
     pub fn table_bytes(&self) -> usize {
-        self.table.memory_bytes() + size_of_val(&*self.lists)
+        self.layers().map(|layer| layer.table.memory_bytes() + size_of_val(&*layer.lists)).sum()
     }
 
     /// Memory of everything, the names of the sources included, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        let names: usize = self.sources.iter().map(|source| source.source.parsed.names.memory_bytes()).sum();
-        self.table_bytes() + names + size_of_val(&*self.decisions) + size_of_val(&*self.sources)
+        let names: usize = self.blocks.iter().map(|placed| placed.block.memory_bytes()).sum();
+        let blocks = size_of_val(&*self.base.blocks) + size_of_val(&*self.blocks);
+        self.table_bytes() + names + blocks + size_of_val(&*self.decisions) + size_of_val(&*self.sources)
     }
 
     /// The cache lines that the worst name costs.
     pub fn longest_chain(&self) -> u32 {
-        self.table.longest_chain()
+        self.layers().map(|layer| layer.table.longest_chain()).sum()
     }
 
-    /// The host's names that could be in the table, the longest first.
-    fn suffixes<'h>(&self, host: &'h HostName) -> impl Iterator<Item = &'h [u8]> {
-        let mut labels = table::labels(host.as_bytes()) + 1;
-        host.suffixes().filter(move |suffix| {
-            labels -= 1;
-            self.table.may_have(labels, suffix.len())
-        })
-    }
-
-    /// The entries of a name, in order of precedence.
-    fn candidates(&self, name: &[u8]) -> Candidates<'_> {
-        let found = self.table.find(name, |pointer| match pointer {
-            Pointer::Record(position) => {
-                let (source, record) = self.record(position)?;
-                (record.name == name).then(|| Candidates { one: self.candidate(source, &record), list: &[] })
-            }
-            Pointer::List(start) => {
-                let list = self.lists.get(start as usize..)?;
-                let (_, record) = self.record(list.first()?.position())?;
-                (record.name == name).then_some(Candidates { one: None, list })
-            }
-        });
-        found.unwrap_or(Candidates { one: None, list: &[] })
-    }
-
-    /// The record at a position among those of all sources, with the place of its source.
-    fn record(&self, position: u64) -> Option<(u16, NameRecord<'_>)> {
-        let at = self.sources.partition_point(|source| source.start <= position).checked_sub(1)?;
-        let source = self.sources.get(at)?;
-        let record = source.source.parsed.names.at(u32::try_from(position - source.start).ok()?)?;
-        Some((at as u16, record))
-    }
-
-    fn candidate(&self, source_index: u16, record: &NameRecord<'_>) -> Option<Candidate> {
-        let source = self.sources.get(usize::from(source_index))?;
-        let (owner, role) = match (record.owner, record.effect) {
-            (Owner::Exception(exception), _) => (source.first_exception + exception, Role::LiftFeeds),
-            (Owner::Decision(decision), Effect::Block) => (source.first_decision + decision, Role::Block),
-            (Owner::Decision(decision), Effect::BlockImportant) => {
-                (source.first_decision + decision, Role::BlockImportant)
-            }
-            (Owner::Decision(decision), Effect::Lift) => (source.first_decision + decision, Role::LiftOwn),
-        };
-        let position = source.start + u64::from(record.offset);
-        Some(Candidate { position, owner, source: source_index, reach: record.reach, role })
-    }
-
-    /// The candidate's decision, if it blocks, is in force and covers the visitor.
-    fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
-        if candidate.role.lifts() {
-            return None;
-        }
-        let decision = self.decisions.get(candidate.owner as usize)?;
-        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
-    }
-
-    /// The exception that lifts a candidate from a host, if one does.
-    fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
-        if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
-            return None;
-        }
-        self.suffixes(host).find_map(|suffix| {
-            let itself = suffix.len() == host.as_bytes().len();
-            self.candidates(suffix).filter(|candidate| candidate.covers(itself)).find(|candidate| {
-                match candidate.role {
-                    Role::Block | Role::BlockImportant => false,
-                    Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
-                    Role::LiftFeeds => {
-                        self.exceptions.get(candidate.owner as usize).is_some_and(|entry| entry.in_force(now))
-                    }
-                }
-            })
-        })
-    }
-
-    fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
-        let (_, record) = self.record(candidate.position())?;
-        Some(Match {
-            decision: &decision.decision,
-            decision_index: candidate.owner,
-            source_index: candidate.source,
-            line: record.line,
-            pattern: record.view(),
-        })
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.delta.iter().chain([&self.base.layer])
     }
 }
 
@@ -372,22 +324,19 @@ impl Candidate {
     }
 }
 
-/// The entries of one name, in order of precedence.
-struct Candidates<'i> {
-    one: Option<Candidate>,
-    list: &'i [Candidate],
-}
+impl PlacedBlock {
+    fn iter(&self) -> RecordIter<'_> {
+        self.block.iter(self.first_line)
+    }
 
-impl Iterator for Candidates<'_> {
-    type Item = Candidate;
-
-    fn next(&mut self) -> Option<Candidate> {
-        if let Some(one) = self.one.take() {
-            return Some(one);
-        }
-        let (first, rest) = self.list.split_first()?;
-        self.list = if first.position & Candidate::LAST == 0 { rest } else { &[] };
-        Some(*first)
+    fn candidate(&self, position: u64, record: &NameRecord<'_>) -> Candidate {
+        let (owner, role) = match (record.owner, record.effect) {
+            (Owner::Exception(exception), _) => (exception, Role::LiftFeeds),
+            (Owner::Decision(decision), Effect::Block) => (decision, Role::Block),
+            (Owner::Decision(decision), Effect::BlockImportant) => (decision, Role::BlockImportant),
+            (Owner::Decision(decision), Effect::Lift) => (decision, Role::LiftOwn),
+        };
+        Candidate { position, owner, source: self.source, reach: record.reach, role }
     }
 }
 

@@ -1,36 +1,33 @@
 //! The hash table of the index: one cache line a probe, and a hash alone never finds anything.
 //!
-//! Inside: lines of eight slots, the hash, and the masks that spare probes. Kept out: names, which the caller compares,
-//! and what a found name means.
+//! Inside: lines of eight slots. Kept out: the hash and what spares probes (`walk.rs`), names, which the caller compares, and
+//! what a found name means.
 //!
 //! A name's hash gives its line (high bits) and a tag (low bits) that is compared with the line's slots. A full line
 //! passes names on to the next and says so, so that a miss ends at the first line that does not.
-
-use std::hash::{BuildHasher as _, Hasher as _};
-
-use foldhash::quality::FixedState;
 
 const SLOTS: usize = 8;
 
 /// A line is filled to seven tenths on average: at that load about one line in nine passes names on.
 const NAMES_PER_TEN_LINES: u64 = 56;
 
-/// Slot: value, whether it is a list, tag, whether there is one, whether the line passed names on (last slot alone).
-const VALUE_BITS: u32 = 36;
-const LIST: u64 = 1 << VALUE_BITS;
-const TAG_SHIFT: u32 = VALUE_BITS + 1;
-const TAG_BITS: u32 = 25;
-const OCCUPIED: u64 = 1 << 62;
-const PASSED_ON: u64 = 1 << 63;
-const COMPARED: u64 = OCCUPIED | (((1 << TAG_BITS) - 1) << TAG_SHIFT);
+/// Above the fourteen highest bits of a value: whether it is a list, whether the line passed names on (last slot alone).
+const VALUE_BITS: u32 = 46;
+const LIST: u16 = 1 << 14;
+const PASSED_ON: u16 = 1 << 15;
 
 /// Values are below this.
 pub(super) const MAX_VALUE: u64 = 1 << VALUE_BITS;
 
-/// Eight slots in one cache line.
+/// Eight slots in one cache line. The tags stand together, so that all are compared at once; no tag: nothing in the slot.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([u64; SLOTS]);
+struct Line {
+    tags: [u16; SLOTS],
+    /// The high bits of the values, with the flags.
+    high: [u16; SLOTS],
+    low: [u32; SLOTS],
+}
 
 /// What a slot points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,65 +42,40 @@ pub(super) enum Pointer {
 #[derive(Debug)]
 pub(super) struct Table {
     lines: Box<[Line]>,
-    masks: Masks,
-    hasher: FixedState,
     home_lines: u64,
     longest_chain: u32,
-}
-
-/// Which numbers of labels and which lengths the names have.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Masks {
-    labels: u128,
-    lengths: [u64; 4],
 }
 
 /// A table that is being filled.
 #[derive(Debug)]
 pub(super) struct TableBuilder {
     lines: Vec<Line>,
-    masks: Masks,
-    hasher: FixedState,
     home_lines: u64,
     longest_chain: u32,
 }
 
 impl Table {
-    /// The pointer of a name, where `accept` says that it is that name's. Allocates nothing.
-    #[inline]
-    pub(super) fn find<T>(&self, name: &[u8], mut accept: impl FnMut(Pointer) -> Option<T>) -> Option<T> {
-        let hash = hash(&self.hasher, name);
-        let wanted = wanted(hash);
+    /// The pointer of a name with this hash, where `accept` says that it is that name's. Allocates nothing.
+    #[inline(always)]
+    pub(super) fn find<T>(&self, hash: u64, mut accept: impl FnMut(Pointer) -> Option<T>) -> Option<T> {
+        let tag = tag(hash);
         let mut at = home(hash, self.home_lines);
         loop {
-            let Line(slots) = self.lines.get(at)?;
-            let mut hits = 0_u32;
-            for (slot, bits) in slots.iter().enumerate() {
-                hits |= u32::from((bits ^ wanted) & COMPARED == 0) << slot;
-            }
-            while hits != 0 {
-                let bits = slots[hits.trailing_zeros() as usize % SLOTS];
-                if let Some(found) = accept(pointer(bits)) {
-                    return Some(found);
+            let line = self.lines.get(at)?;
+            if line.has(tag) {
+                for slot in 0..SLOTS {
+                    if line.tags[slot] == tag
+                        && let Some(found) = accept(line.pointer(slot))
+                    {
+                        return Some(found);
+                    }
                 }
-                hits &= hits - 1;
             }
-            if slots[SLOTS - 1] & PASSED_ON == 0 {
+            if line.high[SLOTS - 1] & PASSED_ON == 0 {
                 return None;
             }
             at += 1;
         }
-    }
-
-    /// Whether any name has this many labels and this many bytes.
-    #[inline]
-    pub(super) fn may_have(&self, labels: usize, bytes: usize) -> bool {
-        self.masks.labels >> (labels % 128) & 1 != 0 && self.masks.lengths[bytes / 64 % 4] >> (bytes % 64) & 1 != 0
-    }
-
-    /// Every pointer in the table.
-    pub(super) fn pointers(&self) -> impl Iterator<Item = Pointer> {
-        self.lines.iter().flat_map(|line| line.0).filter(|bits| bits & OCCUPIED != 0).map(pointer)
     }
 
     /// The number of lines that the worst name costs.
@@ -117,70 +89,68 @@ impl Table {
     }
 }
 
-impl Masks {
-    /// Takes in a name.
-    pub(super) fn add(&mut self, name: &[u8]) {
-        self.labels |= 1 << (labels(name) % 128);
-        self.lengths[name.len() / 64 % 4] |= 1 << (name.len() % 64);
+impl Line {
+    const EMPTY: Self = Self { tags: [0; SLOTS], high: [0; SLOTS], low: [0; SLOTS] };
+
+    #[inline(always)]
+    fn has(&self, tag: u16) -> bool {
+        self.tags.iter().fold(false, |has, other| has | (*other == tag))
+    }
+
+    #[inline]
+    fn pointer(&self, slot: usize) -> Pointer {
+        let high = self.high[slot];
+        let value = u64::from(high & (LIST - 1)) << 32 | u64::from(self.low[slot]);
+        if high & LIST == 0 { Pointer::Record(value) } else { Pointer::List(value) }
+    }
+
+    /// Takes a name in where there is room; else says in the line that it was passed on.
+    fn add(&mut self, tag: u16, pointer: Pointer) -> bool {
+        let Some(free) = self.tags.iter().position(|tag| *tag == 0) else {
+            self.high[SLOTS - 1] |= PASSED_ON;
+            return false;
+        };
+        let (value, flag) = match pointer {
+            Pointer::Record(value) => (value, 0),
+            Pointer::List(value) => (value, LIST),
+        };
+        self.tags[free] = tag;
+        self.high[free] = (value >> 32) as u16 | flag;
+        self.low[free] = value as u32;
+        true
     }
 }
 
 impl TableBuilder {
-    /// A table for a number of distinct names, which are those that the masks have taken in.
-    pub(super) fn new(names: usize, masks: Masks, seed: u64) -> Self {
+    /// A table for a number of distinct names.
+    pub(super) fn new(names: usize) -> Self {
         let home_lines = (names as u64 * 10).div_ceil(NAMES_PER_TEN_LINES).max(1);
-        let lines = vec![Line([0; SLOTS]); usize::try_from(home_lines).unwrap_or(usize::MAX)];
-        Self { lines, masks, hasher: hasher(seed), home_lines, longest_chain: 0 }
+        let lines = vec![Line::EMPTY; usize::try_from(home_lines).unwrap_or(usize::MAX)];
+        Self { lines, home_lines, longest_chain: 0 }
     }
 
     /// Adds a name that is not there yet. Names come in the order of their hashes, so that memory is filled from one end
     /// to the other.
     pub(super) fn insert(&mut self, hash: u64, pointer: Pointer) {
-        let bits = wanted(hash)
-            | match pointer {
-                Pointer::Record(value) => value,
-                Pointer::List(value) => value | LIST,
-            };
         let home = home(hash, self.home_lines);
         let mut at = home;
         loop {
             if at == self.lines.len() {
                 // The last lines pass on to lines that are nobody's home.
-                self.lines.push(Line([0; SLOTS]));
+                self.lines.push(Line::EMPTY);
             }
-            let slots = &mut self.lines[at].0;
-            if let Some(free) = slots.iter_mut().find(|slot| **slot == 0) {
-                *free = bits;
+            if self.lines[at].add(tag(hash), pointer) {
                 break;
             }
-            slots[SLOTS - 1] |= PASSED_ON;
             at += 1;
         }
         self.longest_chain = self.longest_chain.max((at - home) as u32 + 1);
     }
 
     pub(super) fn finish(self) -> Table {
-        let Self { lines, masks, hasher, home_lines, longest_chain } = self;
-        Table { lines: lines.into_boxed_slice(), masks, hasher, home_lines, longest_chain }
+        let Self { lines, home_lines, longest_chain } = self;
+        Table { lines: lines.into_boxed_slice(), home_lines, longest_chain }
     }
-}
-
-/// The hash of a table with this seed.
-pub(super) fn hasher(seed: u64) -> FixedState {
-    FixedState::with_seed(seed)
-}
-
-#[inline]
-pub(super) fn hash(hasher: &FixedState, name: &[u8]) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write(name);
-    state.finish()
-}
-
-/// The labels of a name, counted from 1.
-#[inline]
-pub(super) fn labels(name: &[u8]) -> usize {
-    name.iter().filter(|byte| **byte == b'.').count() + 1
 }
 
 #[inline]
@@ -190,58 +160,55 @@ fn home(hash: u64, home_lines: u64) -> usize {
 }
 
 #[inline]
-const fn wanted(hash: u64) -> u64 {
-    OCCUPIED | (hash << TAG_SHIFT & COMPARED & !OCCUPIED)
-}
-
-#[inline]
-const fn pointer(bits: u64) -> Pointer {
-    let value = bits & (MAX_VALUE - 1);
-    if bits & LIST == 0 { Pointer::Record(value) } else { Pointer::List(value) }
+fn tag(hash: u64) -> u16 {
+    (hash as u16).max(1)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::walk::NameHasher;
     use super::*;
 
-    fn table(names: &[String], home_for: usize) -> Table {
-        let mut masks = Masks::default();
-        names.iter().for_each(|name| masks.add(name.as_bytes()));
-        let mut builder = TableBuilder::new(home_for, masks, 7);
-        let mut keys: Vec<_> =
-            names.iter().enumerate().map(|(at, name)| (hash(&builder.hasher, name.as_bytes()), at)).collect();
+    fn hashes(numbers: std::ops::Range<usize>) -> Vec<u64> {
+        let hasher = NameHasher::new(7);
+        numbers.map(|number| hasher.name(format!("n{number}.example").as_bytes()).hash).collect()
+    }
+
+    fn pointer(at: usize) -> Pointer {
+        // Values that need all bits of a slot.
+        let value = MAX_VALUE - 1 - at as u64;
+        if at.is_multiple_of(2) { Pointer::Record(value) } else { Pointer::List(value) }
+    }
+
+    fn table(hashes: &[u64], home_for: usize) -> Table {
+        let mut builder = TableBuilder::new(home_for);
+        let mut keys: Vec<_> = hashes.iter().zip(0..).collect();
         keys.sort_unstable();
         for (hash, at) in keys {
-            let pointer = if at % 2 == 0 { Pointer::Record(at as u64) } else { Pointer::List(at as u64) };
-            builder.insert(hash, pointer);
+            builder.insert(*hash, pointer(at));
         }
         builder.finish()
     }
 
     #[test]
     fn every_name_is_found_even_in_a_table_that_is_far_too_small() {
-        let names: Vec<String> = (0..1_000).map(|number| format!("n{number}.example")).collect();
+        let hashes = hashes(0..1_000);
         for home_for in [1_000, 100, 1] {
-            let table = table(&names, home_for);
-            for (at, name) in names.iter().enumerate() {
-                let expected = if at % 2 == 0 { Pointer::Record(at as u64) } else { Pointer::List(at as u64) };
-                let found = table.find(name.as_bytes(), |pointer| (pointer == expected).then_some(pointer));
-                assert_eq!(found, Some(expected), "{name}");
-                assert!(table.may_have(2, name.len()));
+            let table = table(&hashes, home_for);
+            for (at, hash) in hashes.iter().enumerate() {
+                let found = table.find(*hash, |found| (found == pointer(at)).then_some(found));
+                assert_eq!(found, Some(pointer(at)));
             }
-            assert_eq!(table.pointers().count(), names.len());
-            assert!(!table.may_have(1, 10) && !table.may_have(2, 200));
             assert!(table.longest_chain() >= 1);
         }
     }
 
     #[test]
     fn most_misses_compare_no_name_at_all() {
-        let names: Vec<String> = (0..10_000).map(|number| format!("n{number}.example")).collect();
-        let table = table(&names, names.len());
+        let table = table(&hashes(0..10_000), 10_000);
         let mut compared = 0;
-        for number in 10_000..20_000 {
-            let missed: Option<()> = table.find(format!("n{number}.example").as_bytes(), |_| {
+        for hash in hashes(10_000..20_000) {
+            let missed: Option<()> = table.find(hash, |_| {
                 compared += 1;
                 None
             });
@@ -251,10 +218,11 @@ mod tests {
         assert!(table.longest_chain() < 8, "{}", table.longest_chain());
     }
 
+    /// The tag that stands for an empty slot is nobody's.
     #[test]
-    fn empty_table_needs_no_probe() {
-        let table = TableBuilder::new(0, Masks::default(), 0).finish();
-        assert!((1..128).all(|labels| (1..254).all(|bytes| !table.may_have(labels, bytes))));
-        assert_eq!(table.find(b"a", Some), None);
+    fn hash_without_a_tag_is_found_and_finds_nothing_empty() {
+        let table = table(&[1 << 16], 1);
+        assert_eq!(table.find(1 << 16, Some), Some(pointer(0)));
+        assert_eq!(TableBuilder::new(0).finish().find(0, Some), None);
     }
 }

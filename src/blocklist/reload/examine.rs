@@ -11,11 +11,12 @@ use jiff::Timestamp;
 
 use super::state::{InForce, Key, Refused, SourceState};
 use crate::blocklist::config::{Config, SourceConfig, SourceContent};
+use crate::blocklist::format::FeedInput;
 use crate::blocklist::guard::{Candidate, Guarded, guard};
 use crate::blocklist::index::IndexSource;
-use crate::blocklist::parsed::ParsedSource;
+use crate::blocklist::memory::{self, Task};
+use crate::blocklist::parsed::Chunk;
 use crate::blocklist::source;
-use crate::blocklist::source::difference::PatternSet;
 use crate::blocklist::source::file::{FILE_BYTES, FileError};
 use crate::blocklist::status::Trigger;
 use crate::finding::{Finding, Place};
@@ -51,8 +52,8 @@ pub(super) struct Ready {
     pub(super) in_force: InForce,
     /// What the state directory is to keep; none where it came from there.
     pub(super) bytes: Option<Vec<u8>>,
-    pub(super) added: usize,
-    pub(super) removed: usize,
+    /// How many names the source had that must not lose too many at once; 0 where it may.
+    pub(super) names_before: usize,
     /// Why it came from the state directory, where it did.
     pub(super) refused: Option<Refused>,
 }
@@ -72,11 +73,18 @@ pub(super) struct Examiner<'c> {
 impl Examiner<'_> {
     /// Looks at one source.
     pub(super) fn examine(&self, source: &SourceState) -> Step {
-        match (self.examine_file(source), self.trigger) {
-            (Step::Refused(refused), Trigger::Start) if source.in_force.is_none() => {
-                self.fall_back_to_state(source, refused)
-            }
-            (step, _) => step,
+        match self.examine_file(source) {
+            Step::Refused(refused) => self.instead_of(source, refused),
+            step => step,
+        }
+    }
+
+    /// What there is to do about a source whose file is refused: at a start, its copy may be good.
+    pub(super) fn instead_of(&self, source: &SourceState, refused: Refused) -> Step {
+        if self.trigger == Trigger::Start && source.in_force.is_none() {
+            self.fall_back_to_state(source, refused)
+        } else {
+            Step::Refused(refused)
         }
     }
 
@@ -98,16 +106,13 @@ impl Examiner<'_> {
         if !may_shrink && source.refused.as_ref().is_some_and(|refused| refused.key == Some(key)) {
             return Step::RefusedBefore;
         }
-        let parsed = source::parse(&source.config, &source.config.path, &file.bytes);
-        // A start tells everything that is wrong in one run.
-        let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
         let names_before = if may_shrink { 0 } else { self.names_before(source, file.sha256) };
-        match self.guard(source, parsed, &file.bytes, names_before) {
-            Err(findings) => {
-                let (findings, ids) = (findings.into(), ids.into());
-                Step::Refused(Refused { key: Some(key), findings, by_another_source: false, ids })
+        match self.parse(source, key, &file.bytes) {
+            Err(refused) => Step::Refused(refused),
+            Ok(guarded) => {
+                let ready = self.ready(source, guarded, key, Some(file.bytes));
+                Step::Ready(Box::new(Ready { names_before, ..ready }))
             }
-            Ok(guarded) => Step::Ready(Box::new(self.ready(source, guarded, key, Some(file.bytes)))),
         }
     }
 
@@ -123,15 +128,29 @@ impl Examiner<'_> {
         }
     }
 
-    fn guard(
-        &self,
-        source: &SourceState,
-        parsed: ParsedSource,
-        bytes: &[u8],
-        names_before: usize,
-    ) -> Result<Guarded, Vec<Finding>> {
-        let SourceConfig { name, path, content, .. } = &source.config;
-        guard(Candidate { source: name, content, file: path, bytes, parsed, names_before }, self.config)
+    /// Reads what the bytes say, as far as they differ from what is in force, and asks the guards.
+    fn parse(&self, source: &SourceState, key: Key, bytes: &[u8]) -> Result<Guarded, Refused> {
+        let SourceConfig { path: file, content, .. } = &source.config;
+        let refusal = |key, findings: Vec<Finding>, ids| Refused {
+            key,
+            findings: findings.into(),
+            by_another_source: false,
+            ids,
+        };
+        let list = source::compression::decompressed(file, bytes);
+        let list = list.map_err(|finding| refusal(Some(key), vec![finding], Arc::default()))?;
+        if let Some(message) = memory::refuse(task(&source.config, list.len())) {
+            // There may be room the next time.
+            return Err(refusal(None, vec![Finding::error(Place::file(file), message)], Arc::default()));
+        }
+        let in_force = source.in_force.as_ref().filter(|in_force| in_force.key.settings == key.settings);
+        let known: &[Arc<Chunk>] = in_force.map_or(&[], |in_force| &in_force.content.parsed.chunks);
+        let input = FeedInput { file, known, never_block: Some(&self.config.never_block) };
+        let parsed = source::parse(&source.config, input, &list);
+        // A start tells everything that is wrong in one run.
+        let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
+        let guarded = guard(Candidate { content, file, bytes: &list, parsed }, self.config);
+        guarded.map_err(|findings| refusal(Some(key), findings, ids.into()))
     }
 
     /// How many names a source has that must not lose too many at once: those in force or, at a start, those of the copy
@@ -145,7 +164,8 @@ impl Examiner<'_> {
         };
         match state.load(KIND, &source.config.name, FILE_BYTES) {
             Ok(kept) if Sha256::of(&kept) != on_disk => {
-                self.parse_kept(source, &kept).map_or(0, |guarded| guarded.patterns.len())
+                let guarded = self.parse_kept(source, &kept);
+                guarded.map_or(0, |guarded| guarded.parsed.names.distinct())
             }
             _ => 0,
         }
@@ -153,17 +173,16 @@ impl Examiner<'_> {
 
     /// A copy was in force once: it may be as small as it is.
     fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
-        self.guard(source, source::parse(&source.config, &source.config.path, bytes), bytes, 0)
+        let key = Key::new(Sha256::of(bytes), &source.config, self.config);
+        self.parse(source, key, bytes).map_err(|refused| refused.findings.to_vec())
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
-        let before = source.in_force.as_ref();
-        let before = before.map(|content| PatternSet::of(&content.content.parsed.names)).unwrap_or_default();
-        let (added, removed) = before.added_and_removed(&guarded.patterns);
         let from_state = bytes.is_none();
         let in_force = InForce {
             key,
-            names: guarded.patterns.len(),
+            // Until the index has counted the distinct ones.
+            names: guarded.parsed.names.len(),
             content: Arc::new(IndexSource {
                 name: source.config.name.clone(),
                 is_feed: matches!(source.config.content, SourceContent::Feed { .. }),
@@ -175,7 +194,7 @@ impl Examiner<'_> {
             warnings: guarded.warnings.into(),
             dropped: guarded.dropped.into(),
         };
-        Ready { in_force, bytes, added, removed, refused: None }
+        Ready { in_force, bytes, names_before: 0, refused: None }
     }
 
     /// The copy of a source whose file is no good.
@@ -200,6 +219,14 @@ impl Examiner<'_> {
                 Step::Refused(refused)
             }
         }
+    }
+}
+
+/// What reading a source of this many bytes is.
+fn task(source: &SourceConfig, bytes: usize) -> Task {
+    match source.content {
+        SourceContent::Decisions => Task::Records(bytes),
+        SourceContent::Feed { .. } => Task::Feed(bytes),
     }
 }
 

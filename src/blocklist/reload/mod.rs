@@ -10,6 +10,7 @@
 mod state;
 mod examine;
 mod pass;
+mod merge;
 mod handle;
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,12 @@ pub use handle::{ReloadHandle, ReloadReport, Started, fetch_and_start, start};
 
 use self::examine::{Examiner, KIND};
 use self::handle::Command;
-use self::pass::Pass;
+use self::merge::{Merge, Merged};
+use self::pass::{Base, Pass};
 use self::state::SourceState;
 use super::config::Config;
 use super::index::Index;
+use super::memory;
 use super::source;
 use super::source::remote::Once;
 use super::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
@@ -63,6 +66,8 @@ struct Reloader {
     snapshots: SnapshotMaker,
     index: Arc<Index>,
     blocklist: Blocklist,
+    /// The index in force without its delta, at some time.
+    merge: Merge,
     /// Old generations that somebody may still read.
     retired: Vec<Arc<Published<Snapshot>>>,
     next_change: Option<Timestamp>,
@@ -96,7 +101,8 @@ pub fn check(config: &Config, now: Timestamp) -> Checked {
     let config = once.config();
     let examiner = Examiner { config, trigger: Trigger::Start, now, allow_shrink: &[], state: None };
     let sources = new_sources(config, &[]);
-    let pass = pass::run(examiner, &sources, |_| true, true, fastrand::u64(..));
+    let base = Base { in_force: None, rebuild: true, seed: fastrand::u64(..) };
+    let pass = pass::run(examiner, &sources, |_| true, base);
     let mut statuses: Vec<SourceStatus> = pass.sources.iter().map(SourceState::status).collect();
     for source in &mut statuses {
         if let Some(failure) = once.failure(&source.name) {
@@ -133,10 +139,11 @@ fn guarded_pass(
     examiner: Examiner<'_>,
     sources: &[SourceState],
     wanted: impl Fn(usize) -> bool,
+    in_force: Option<&Index>,
     rebuild: bool,
 ) -> Result<Pass, Finding> {
-    let seed = fastrand::u64(..);
-    catch_unwind(AssertUnwindSafe(|| pass::run(examiner, sources, wanted, rebuild, seed))).map_err(|_| {
+    let base = Base { in_force, rebuild, seed: fastrand::u64(..) };
+    catch_unwind(AssertUnwindSafe(|| pass::run(examiner, sources, wanted, base))).map_err(|_| {
         Finding::without_place("the reload broke off; what is in force stays in force. Please report this")
     })
 }
@@ -151,9 +158,9 @@ impl Reloader {
         let trigger = Trigger::Start;
         let examiner = Examiner { config: &config, trigger, now, allow_shrink: &[], state: state.as_ref() };
         let sources = new_sources(&config, &[]);
-        let mut pass = guarded_pass(examiner, &sources, |_| true, true).map_err(|finding| vec![finding])?;
+        let mut pass = guarded_pass(examiner, &sources, |_| true, None, true).map_err(|finding| vec![finding])?;
         let missing = pass.sources.iter().filter(|source| source.in_force.is_none());
-        let missing: Vec<Finding> = missing.flat_map(errors_of).collect();
+        let missing: Vec<Finding> = missing.flat_map(errors_of).chain(pass.unbuilt.take()).collect();
         let Some(index) = pass.index.take().filter(|_| missing.is_empty()) else { return Err(missing) };
         let mut snapshots = SnapshotMaker::new(workers);
         let blocklist = Blocklist::new(snapshots.make(Arc::clone(&index)));
@@ -167,6 +174,7 @@ impl Reloader {
             snapshots,
             index,
             blocklist,
+            merge: Merge::default(),
             retired: Vec::new(),
             counts: ReloadCounts::default(),
             last_reload: None,
@@ -191,7 +199,12 @@ impl Reloader {
                     self.reload(trigger, &[], |index| changed.contains(&index));
                 }
                 () = tokio::time::sleep(clock) => self.follow_the_clock(Timestamp::now()),
-                () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => self.let_go(),
+                merged = self.merge.merged() => self.take_merged(merged),
+                () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => {
+                    if self.let_go() {
+                        self.publish_status();
+                    }
+                }
             }
         }
     }
@@ -247,7 +260,7 @@ impl Reloader {
     fn reload(&mut self, trigger: Trigger, allow_shrink: &[String], wanted: impl Fn(usize) -> bool) -> ReloadReport {
         let began = Instant::now();
         let examiner = Examiner { config: &self.config, trigger, now: Timestamp::now(), allow_shrink, state: None };
-        let result = guarded_pass(examiner, &self.sources, wanted, false);
+        let result = guarded_pass(examiner, &self.sources, wanted, Some(&self.index), false);
         self.finish(result, trigger, began, 0)
     }
 
@@ -261,9 +274,14 @@ impl Reloader {
             |sources: &[SourceState]| sources.iter().map(|source| source.config.name.clone()).collect::<Vec<_>>();
         let rebuild = names(&sources) != names(&self.sources);
         let examiner = Examiner { config: &config, trigger, now: Timestamp::now(), allow_shrink: &[], state: None };
-        let pass = guarded_pass(examiner, &sources, |_| true, rebuild).map_err(|finding| vec![finding])?;
+        let pass =
+            guarded_pass(examiner, &sources, |_| true, Some(&self.index), rebuild).map_err(|finding| vec![finding])?;
         let missing: Vec<Finding> =
             pass.sources.iter().filter(|source| source.in_force.is_none()).flat_map(errors_of).collect();
+        let too_large = pass.unbuilt.clone().or_else(|| self.larger_than(&config, &pass));
+        if let Some(finding) = too_large {
+            return Err(missing.into_iter().chain([finding]).collect());
+        }
         if !missing.is_empty() || rebuild && pass.index.is_none() {
             return Err(if missing.is_empty() { pass.sources.iter().flat_map(errors_of).collect() } else { missing });
         }
@@ -286,6 +304,14 @@ impl Reloader {
         Ok(report)
     }
 
+    /// A limit that is set below what is in force is no limit: whoever set it is to hear of it.
+    fn larger_than(&self, config: &Config, pass: &Pass) -> Option<Finding> {
+        if pass.index.is_some() {
+            return None;
+        }
+        memory::over_limit(0, self.index.memory_bytes(), config.max_memory_mib).map(Finding::without_place)
+    }
+
     /// Puts the result of a pass in force; `lifted` names went with their source.
     fn finish(
         &mut self,
@@ -296,8 +322,10 @@ impl Reloader {
     ) -> ReloadReport {
         match result {
             Ok(mut pass) => {
-                if let Some(index) = pass.index.take() {
+                if let Some(index) = pass.index.clone() {
+                    let old = Arc::clone(&self.index);
                     self.publish(index, Timestamp::now());
+                    pass.count_changes(&old);
                 }
                 self.conclude(pass, trigger, began, lifted)
             }
@@ -312,10 +340,33 @@ impl Reloader {
     }
 
     fn publish(&mut self, index: Arc<Index>, now: Timestamp) {
-        let old_index = std::mem::replace(&mut self.index, Arc::clone(&index));
         self.next_change = index.next_change_after(now);
-        let old = self.blocklist.publish(self.snapshots.make(index));
-        drop(old_index);
+        let old = self.blocklist.publish(self.snapshots.make(Arc::clone(&index)));
+        self.retire(old, index);
+    }
+
+    /// Puts an index without a delta in the place of the one that it was built from, if that is still in force.
+    fn take_merged(&mut self, merged: Merged) {
+        if !Arc::ptr_eq(&merged.of, &self.index) {
+            return;
+        }
+        drop(merged.of);
+        match merged.index {
+            Ok(index) => {
+                let names: usize = index.names().sum();
+                tracing::debug!(names, "changes merged into the base of the index");
+                let index = Arc::new(index);
+                let old = self.blocklist.renew(self.snapshots.make(Arc::clone(&index)));
+                self.retire(old, index);
+            }
+            Err(error) => tracing::warn!(error, "changes stay beside the base of the index"),
+        }
+    }
+
+    /// Keeps what was replaced until nobody reads it any more.
+    fn retire(&mut self, old: Arc<Published<Snapshot>>, index: Arc<Index>) {
+        self.merge.begin(&index, self.config.settle);
+        self.index = index;
         self.retired.push(old);
         self.let_go();
     }
@@ -328,8 +379,8 @@ impl Reloader {
         self.count(&pass, trigger, lifted);
         pass.changing.iter().for_each(|index| self.watch.recheck(*index));
         self.sources = pass.sources;
-        let added = pass.applied.iter().map(|applied| applied.added).sum();
-        let removed = pass.applied.iter().map(|applied| applied.removed).sum::<usize>() + lifted;
+        let added = pass.applied.iter().map(|applied| applied.changes.added).sum();
+        let removed = pass.applied.iter().map(|applied| applied.changes.removed).sum::<usize>() + lifted;
         let refused = self.sources.iter().filter(|source| source.refused.is_some());
         let failed: Vec<(String, Vec<Finding>)> =
             refused.map(|source| (source.config.name.clone(), errors_of(source).collect())).collect();
@@ -368,8 +419,8 @@ impl Reloader {
                 generation,
                 source = applied.source,
                 names = applied.names,
-                added = applied.added,
-                removed = applied.removed,
+                added = applied.changes.added,
+                removed = applied.changes.removed,
                 lines_dropped = dropped,
                 trigger = trigger_name,
                 duration_ms,
@@ -427,9 +478,12 @@ impl Reloader {
         self.publish_status();
     }
 
-    /// Frees the old generations that nobody reads any more. A reader that is late would else free them where it runs.
-    fn let_go(&mut self) {
+    /// Frees the old generations that nobody reads any more; whether there were any. A reader that is late would else free
+    /// them where it runs.
+    fn let_go(&mut self) -> bool {
+        let before = self.retired.len();
         self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.retired.len() < before
     }
 
     fn publish_status(&self) {
@@ -439,6 +493,7 @@ impl Reloader {
             last_reload: self.last_reload.clone(),
             reloads: self.counts,
             next_change: self.next_change,
+            retired_indexes: self.retired.len(),
         });
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::examine::{Examiner, Ready, Step};
-use super::state::{Refused, SourceState};
-use crate::blocklist::index::{Index, IndexSource};
-use crate::blocklist::memory;
+use super::state::{InForce, Refused, SourceState};
+use crate::blocklist::guard::shrink;
+use crate::blocklist::index::{Changes, Index, IndexSource, MAX_BLOCKS};
+use crate::blocklist::memory::{self, Task};
 use crate::blocklist::parsed::ParsedSource;
 use crate::finding::{Finding, Place};
 
@@ -25,6 +26,8 @@ pub(super) struct Pass {
     pub(super) sources: Vec<SourceState>,
     /// The index to publish; none where nothing changed.
     pub(super) index: Option<Arc<Index>>,
+    /// Why there is no index, where that is the fault of no new content.
+    pub(super) unbuilt: Option<Finding>,
     /// The sources whose content is new, with what the state directory is to keep.
     pub(super) applied: Vec<Applied>,
     /// How many sources have on disk what they have in force.
@@ -42,19 +45,27 @@ pub(super) struct Pass {
 pub(super) struct Applied {
     pub(super) source: String,
     pub(super) names: usize,
-    pub(super) added: usize,
-    pub(super) removed: usize,
+    /// Counted once the index is in force.
+    pub(super) changes: Changes,
     pub(super) bytes: Option<Vec<u8>>,
 }
 
-/// Looks at the sources that `wanted` names, and at those that another source stood in the way of. `rebuild` says that
-/// there must be a new index even where no content is new: a source was added or taken away.
+/// What an index comes from, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base<'i> {
+    /// The one in force; none at a start.
+    pub(super) in_force: Option<&'i Index>,
+    /// There must be a new index even where no content is new: a source was added or taken away.
+    pub(super) rebuild: bool,
+    pub(super) seed: u64,
+}
+
+/// Looks at the sources that `wanted` names, and at those that another source stood in the way of.
 pub(super) fn run(
     examiner: Examiner<'_>,
     sources: &[SourceState],
     wanted: impl Fn(usize) -> bool,
-    rebuild: bool,
-    seed: u64,
+    base: Base<'_>,
 ) -> Pass {
     let mut pass = Pass { sources: sources.to_vec(), ..Pass::default() };
     let mut ready: BTreeMap<usize, Ready> = BTreeMap::new();
@@ -75,16 +86,21 @@ pub(super) fn run(
     }
     pass.stand_back_from_duplicate_ids(&mut ready);
     pass.tell_duplicate_ids_of_refused(&ready);
-    let mut attempt = rebuild || !ready.is_empty();
+    let mut attempt = base.rebuild || !ready.is_empty();
     while attempt {
-        match build(&pass.contents(&ready), seed) {
+        attempt = match build(&pass.contents(&ready), examiner.config.max_memory_mib, base) {
+            Ok(index) if pass.refuse_shrunk(&mut ready, &index, examiner) => base.rebuild || !ready.is_empty(),
             Ok(index) => {
                 pass.take_up(std::mem::take(&mut ready), index);
-                attempt = false;
+                false
             }
             // The others are not to wait for the one that asks too much.
-            Err(message) => attempt = pass.refuse_largest(&mut ready, &message) && (rebuild || !ready.is_empty()),
-        }
+            Err(message) if pass.refuse_largest(&mut ready, &message) => base.rebuild || !ready.is_empty(),
+            Err(message) => {
+                pass.unbuilt = Some(Finding::without_place(message));
+                false
+            }
+        };
     }
     pass
 }
@@ -179,23 +195,57 @@ impl Pass {
         None
     }
 
+    /// Refuses content that lost more names than it may, which only the index counts; whether there was any.
+    fn refuse_shrunk(&mut self, ready: &mut BTreeMap<usize, Ready>, index: &Index, examiner: Examiner<'_>) -> bool {
+        let mut shrunk = Vec::new();
+        for (place, found) in &*ready {
+            let Some(source) = self.sources.get(*place) else { continue };
+            let now = names_of(index, &source.config.name);
+            if let Some(finding) = shrink(&source.config, found.names_before, now, examiner.config) {
+                let (key, findings) = (Some(found.in_force.key), Arc::from([finding]));
+                let refused = Refused { key, findings, by_another_source: false, ids: Arc::default() };
+                shrunk.push((*place, examiner.instead_of(source, refused)));
+            }
+        }
+        let any = !shrunk.is_empty();
+        for (place, step) in shrunk {
+            ready.remove(&place);
+            match step {
+                Step::Refused(refused) => self.refused(place, refused),
+                Step::Ready(instead) => _ = ready.insert(place, *instead),
+                Step::Changing | Step::Confirmed | Step::RefusedBefore => {}
+            }
+        }
+        any
+    }
+
     fn take_up(&mut self, ready: BTreeMap<usize, Ready>, index: Index) {
         for (place, ready) in ready {
             let Some(source) = self.sources.get_mut(place) else { continue };
+            let names = names_of(&index, &source.config.name);
             self.applied.push(Applied {
                 source: source.config.name.clone(),
-                names: ready.in_force.names,
-                added: ready.added,
-                removed: ready.removed,
+                names,
+                changes: Changes { added: names, removed: 0 },
                 bytes: ready.bytes,
             });
-            source.in_force = Some(ready.in_force);
+            source.in_force = Some(InForce { names, ..ready.in_force });
             source.refused = None;
             if let Some(refused) = ready.refused {
                 self.refused(place, refused);
             }
         }
         self.index = Some(Arc::new(index));
+    }
+
+    /// Counts what came and went since another index.
+    pub(super) fn count_changes(&mut self, old: &Index) {
+        let Some(index) = &self.index else { return };
+        for (source, changes) in index.sources().zip(index.changes_since(old)) {
+            if let Some(applied) = self.applied.iter_mut().find(|applied| applied.source == source.name) {
+                applied.changes = changes;
+            }
+        }
     }
 
     /// Refuses the new content with the most names; whether there was any.
@@ -222,14 +272,43 @@ fn id_is_taken(place: Place, id: &str, other: &str) -> Finding {
     Finding::error(place, message)
 }
 
-fn build(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
-    let names: usize = contents.iter().map(|content| content.parsed.names.len()).sum();
+/// The distinct patterns that a source of an index blocks.
+fn names_of(index: &Index, name: &str) -> usize {
+    index.sources().zip(index.names()).find(|(source, _)| source.name == name).map_or(0, |(_, names)| names)
+}
+
+fn build(contents: &[Arc<IndexSource>], max_memory_mib: Option<u64>, base: Base<'_>) -> Result<Index, String> {
     let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
-    let needed = memory::estimate(names as u64, bytes as u64);
-    if let Some(message) = memory::refuse(needed, memory::available()) {
+    if let Some(message) = memory::over_limit(names_in(contents), bytes, max_memory_mib) {
         return Err(message);
     }
-    let index = Index::build(contents, seed);
+    match base.in_force.and_then(|index| index.update(contents)) {
+        Some(index) => checked(index),
+        None => build_anew(contents, base.seed),
+    }
+}
+
+/// Builds and checks an index from nothing, if there is room for it.
+pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
+    let blocks: usize = contents.iter().map(|content| content.parsed.names.parts().len()).sum();
+    if blocks > MAX_BLOCKS {
+        return Err(format!(
+            "all sources together have {blocks} blocks of names, more than {MAX_BLOCKS}; shorten the lists"
+        ));
+    }
+    if let Some(message) = memory::refuse(Task::Index(names_in(contents))) {
+        return Err(message);
+    }
+    checked(Index::build(contents, seed))
+}
+
+/// An index in which names of every source are found.
+fn checked(index: Index) -> Result<Index, String> {
     index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
     Ok(index)
+}
+
+/// The names of all sources, repeated ones included.
+fn names_in(contents: &[Arc<IndexSource>]) -> usize {
+    contents.iter().map(|content| content.parsed.names.len()).sum()
 }

@@ -241,33 +241,69 @@ fn wrong_blocklists_are_refused() {
             &["11:16: `blocklist.never_block`: \"not a host\" is not a host pattern"],
         ),
         (blocklist("max_error_percent = \"1%\"\n"), &["11:21: `blocklist.max_error_percent` is a string"]),
+        (
+            blocklist("max_memory_mib = 0\n"),
+            &["11:18: `blocklist.max_memory_mib` is 0; expected a whole number from 1 to 1048576"],
+        ),
+        (
+            blocklist("max_memory_mib = \"512M\"\n"),
+            &["11:18: `blocklist.max_memory_mib` is a string; expected a whole number"],
+        ),
         (blocklist("two_person = [\"emergency\"]\n"), &["11:1: unknown key `blocklist.two_person`"]),
+    ]);
+}
+
+const RECORD: &str = "decision = { id = \"x\", basis = \"security\", decided_by = \"me\", decided_at = 2026-11-01 }\n";
+
+#[test]
+fn wrong_formats_of_sources_are_refused() {
+    let source = |text: &str| format!("{LEAST}{OPERATOR}[blocklist.source.x]\n{text}");
+    each_is_refused(&[
+        (
+            source("path = \"x.txt\"\nformat = \"list\"\n"),
+            &[
+                "12:10: `blocklist.source.x.format` is \"list\"; expected \"decisions\", \"domains\", \"hosts\", \"adblock\", \"dnsmasq\" or \"rpz\"",
+            ],
+        ),
+        (source("path = \"x.txt\"\n"), &["10:19: `blocklist.source.x.format` is missing"]),
+        (
+            source("path = \"x.txt\"\nformat = \"host\"\n"),
+            &[
+                "12:10: `blocklist.source.x.format` is \"host\"; expected \"decisions\", \"domains\", \"hosts\", \"adblock\", \"dnsmasq\" or \"rpz\"; did you mean \"hosts\"?",
+            ],
+        ),
+        (source("path = \"x.toml.bz2\"\n"), &["10:19: `blocklist.source.x.format` is missing"]),
+        (source("path = \"x.gz\"\n"), &["10:19: `blocklist.source.x.format` is missing"]),
+        (source("path = \"x.toml.gz.zst\"\n"), &["10:19: `blocklist.source.x.format` is missing"]),
+        (
+            source("path = \"x.txt\"\nformat = \"hosts\"\n"),
+            &["`blocklist.source.x.scope` is missing", "`blocklist.source.x.decision` is missing"],
+        ),
+        (source("path = \"x.txt\"\nformat = \"adblock\"\n"), &["`blocklist.source.x.decision` is missing"]),
+        (
+            source(&format!("path = \"x.txt\"\nformat = \"adblock\"\nscope = \"subtree\"\n{RECORD}")),
+            &["13:9: `blocklist.source.x.scope` is for domains and hosts; take it out"],
+        ),
+        (
+            source(&format!("path = \"x.txt\"\nformat = \"dnsmasq\"\nscope = \"exact\"\n{RECORD}")),
+            &["13:9: `blocklist.source.x.scope` is for domains and hosts; take it out"],
+        ),
+        (
+            source(&format!("path = \"x.txt\"\nformat = \"rpz\"\nscope = \"exact\"\n{RECORD}")),
+            &["13:9: `blocklist.source.x.scope` is for domains and hosts; take it out"],
+        ),
+        (
+            source("path = \"x.txt\"\nformat = \"domains\"\n"),
+            &["`blocklist.source.x.scope` is missing", "`blocklist.source.x.decision` is missing"],
+        ),
     ]);
 }
 
 #[test]
 fn wrong_sources_are_refused() {
-    const RECORD: &str =
-        "decision = { id = \"x\", basis = \"security\", decided_by = \"me\", decided_at = 2026-11-01 }\n";
     let source = |text: &str| format!("{LEAST}{OPERATOR}[blocklist.source.x]\n{text}");
     each_is_refused(&[
         (source("format = \"decisions\"\n"), &["`blocklist.source.x.path` is missing"]),
-        (
-            source("path = \"x.txt\"\nformat = \"list\"\n"),
-            &["12:10: `blocklist.source.x.format` is \"list\"; expected \"decisions\" or \"domains\""],
-        ),
-        (source("path = \"x.txt\"\n"), &["10:19: `blocklist.source.x.format` is missing"]),
-        (
-            source("path = \"x.txt\"\nformat = \"hosts\"\n"),
-            &["12:10: `blocklist.source.x.format`: this version does not read \"hosts\" lists yet"],
-        ),
-        (source("path = \"x.txt\"\nformat = \"adblock\"\n"), &["this version does not read \"adblock\" lists yet"]),
-        (source("path = \"x.txt\"\nformat = \"dnsmasq\"\n"), &["this version does not read \"dnsmasq\" lists yet"]),
-        (source("path = \"x.txt\"\nformat = \"rpz\"\n"), &["this version does not read \"rpz\" lists yet"]),
-        (
-            source("path = \"x.txt\"\nformat = \"domains\"\n"),
-            &["`blocklist.source.x.scope` is missing", "`blocklist.source.x.decision` is missing"],
-        ),
         (
             source(&format!("path = \"x.txt\"\nformat = \"domains\"\nscope = \"wide\"\n{RECORD}")),
             &["13:9: `blocklist.source.x.scope` is \"wide\"; expected \"exact\" or \"subtree\""],

@@ -288,8 +288,22 @@ impl Edge {
 
     /// Resident memory in bytes.
     pub fn rss_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory in bytes, since it was forgotten.
+    pub fn peak_rss_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Forgets how much resident memory there was at most (proc_pid_clear_refs(5)).
+    pub fn forget_peak_rss(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("it is ours, on Linux");
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs, on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says how much");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 

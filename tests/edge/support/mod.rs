@@ -15,7 +15,10 @@ pub mod peers;
 pub mod selftest;
 pub mod setup;
 pub mod siege;
+pub mod traffic;
 
+use std::env;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,6 +35,12 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a condition is looked at that has no event to wait for.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The number in this variable of the environment, or the one of the suite.
+pub fn setting<T: FromStr>(name: &str, usual: T) -> T {
+    let given = env::var(name).ok();
+    given.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
 
 /// Waits until the condition holds and says how long that took; panics with `what` after [`PATIENCE`].
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) -> Duration {

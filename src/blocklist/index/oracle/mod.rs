@@ -1,11 +1,16 @@
 //! The tests of the index: what it says against a scan of all entries, and its answers one by one.
 //!
-//! Inside: making lists, random and large, and the scan. Kept out: answers one by one (`examples.rs`), and lists of every
-//! size (`sizes.rs`).
+//! Inside: making lists, random and large, and the scan. Kept out: answers one by one (`examples.rs`), lists of every
+//! size (`sizes.rs`), changes (`updates.rs`), and files of all formats (`mixed.rs`).
 
 mod examples;
+mod mixed;
 mod sizes;
+mod updates;
+mod world;
 
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -53,7 +58,7 @@ impl Draft {
     fn name(mut self, pattern: &str, effect: Effect, owner: Owner) -> Self {
         self.line += 1;
         let pattern = Pattern::parse(pattern).expect("a pattern");
-        self.parsed.names.push(pattern.view(), effect, self.line, owner).expect("few names fit");
+        self.parsed.names.push(pattern.view(), effect, self.line, owner);
         self
     }
 
@@ -299,10 +304,14 @@ proptest! {
         prop_assert_eq!(new_index.names().sum::<usize>(), new_patterns.len());
         let distinct: Vec<usize> = new.iter().map(|source| source.parsed.names.distinct()).collect();
         prop_assert_eq!(new_index.names().collect::<Vec<_>>(), distinct);
+        let still_there = |pattern: &&(String, String)| new.iter().any(|source| source.name == pattern.0);
         let changes = new_index.changes_since(&old_index);
-        prop_assert_eq!(changes.added, new_patterns.difference(&old_patterns).count());
-        prop_assert_eq!(changes.removed, old_patterns.difference(&new_patterns).count());
-        prop_assert_eq!(new_index.changes_since(&Index::build(&new, 3)), Changes::default());
+        let added: usize = changes.iter().map(|changes| changes.added).sum();
+        let removed: usize = changes.iter().map(|changes| changes.removed).sum();
+        prop_assert_eq!(added, new_patterns.difference(&old_patterns).count());
+        prop_assert_eq!(removed, old_patterns.difference(&new_patterns).filter(still_there).count());
+        let unchanged = new_index.changes_since(&Index::build(&new, 3));
+        prop_assert_eq!(unchanged, vec![Changes::default(); new.len()]);
     }
 
     #[test]
@@ -334,7 +343,7 @@ fn a_hundred_thousand_names_are_found_and_their_neighbours_are_not() {
         assert_eq!(found.line, number + 1);
         assert_eq!(blocked_by(&index, &format!("n{}.example", number + 100_000), &at(0)), None);
     }
-    assert_eq!(index.self_check(1_000), Ok(1_000));
+    assert!(index.self_check(1_000).is_ok_and(|checked| checked >= 1_000));
     assert!(index.table_bytes() < 12 * 100_000, "{}", index.table_bytes());
     assert!(index.longest_chain() < 10, "{}", index.longest_chain());
 }

@@ -3,8 +3,7 @@
 //! Inside: names of all kinds that a feed may have, and their spellings in a request. Kept out: several sources and
 //! decisions, which meet in random ones (`mod.rs`).
 
-use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use super::*;

@@ -1,8 +1,13 @@
 //! What the reload promises, with real files: the good comes into force, the bad changes nothing.
 //!
-//! Inside: what one reload does with one file. Kept out: the thread over time (`lifetime.rs`).
+//! Inside: what one reload does with one file. Kept out: the thread over time (`lifetime.rs`), small changes of large lists
+//! (`small_changes.rs`), and what is left of one version of a list in the next (`lines.rs`, `updates.rs`).
 
+mod fresh;
 mod lifetime;
+mod lines;
+mod small_changes;
+mod updates;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +39,7 @@ impl Lists {
             never_block: vec![Pattern::parse(".edge.example").expect("a pattern")],
             max_shrink_percent: 50,
             max_error_percent: 1,
+            max_memory_mib: None,
             sources: Vec::new(),
             state_directory: Some(directory.path().join("state")),
             has_operator_url: true,
@@ -67,7 +73,7 @@ impl Lists {
         let path = self.path(name);
         fs::write(&path, text).expect("written");
         let decision = Box::new(decision(&format!("{name}-feed"), Basis::Security));
-        let content = SourceContent::Feed { format: FeedFormat::Domains, scope: Scope::Subtree, decision };
+        let content = SourceContent::Feed { format: FeedFormat::Domains(Scope::Subtree), decision };
         self.config.sources.push(SourceConfig { name: name.to_owned(), path, content, remote: None });
         self
     }

@@ -25,8 +25,8 @@ use super::connect::connect;
 use super::failure::Failure;
 use super::kept::{Incoming, Kept, Validators};
 use super::schedule;
-use super::shape::{Form, Shape, check_media_type};
-use crate::blocklist::config::RemoteConfig;
+use super::shape::{Form, Shape, allows_coding, check_media_type};
+use crate::blocklist::config::{Compression, RemoteConfig};
 use crate::drain::spawn_control;
 
 /// Redirects that are followed.
@@ -140,8 +140,7 @@ impl Fetch<'_> {
 
     /// Takes a 200 to its end.
     async fn take(self, url: &Url, response: Response<Body>) -> Result<Answer, Failure> {
-        let name = self.kept.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let form = Form::of(name);
+        let form = Compression::of(self.kept.path());
         let (head, mut body) = response.into_parts();
         self.check_head(&head.headers, &body, form)?;
         let mut incoming = self.kept.begin().map_err(|error| Failure::NotKept(error.to_string()))?;
@@ -162,7 +161,10 @@ impl Fetch<'_> {
 
     fn check_head(self, headers: &HeaderMap, body: &Body, form: Form) -> Result<(), Failure> {
         check_media_type(text(headers, &CONTENT_TYPE).unwrap_or_default())?;
-        if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.to_str().is_ok_and(|c| form.allows_coding(c)))
+        if headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|coding| !coding.to_str().is_ok_and(|coding| allows_coding(form, coding)))
         {
             return Err(Failure::NotAList("it is in a content coding that was not asked for"));
         }

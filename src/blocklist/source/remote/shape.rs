@@ -4,49 +4,37 @@
 //! for the error page that comes with status 200, the login page of a hotel, and the file that is something else.
 
 use super::failure::Failure;
+use crate::blocklist::config::Compression;
+
+/// How the file is compressed, by its ending; none for text.
+pub(super) type Form = Option<Compression>;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// All bytes but the first of a frame without data, the low half of which is free.
+const SKIPPABLE: &[u8] = &[0x2a, 0x4d, 0x18];
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
-/// What the ending of the file says that it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Lines of text.
-    Text,
-    /// A gzip file (RFC 1952).
-    Gzip,
-    /// A Zstandard file (RFC 8878).
-    Zstd,
+/// Whether an answer with this `Content-Encoding` is the file as it is. Some servers call a gzip file a coding of the text in
+/// it.
+pub(super) fn allows_coding(form: Form, coding: &str) -> bool {
+    match coding.trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => true,
+        "gzip" | "x-gzip" => form == Some(Compression::Gzip),
+        "zstd" => form == Some(Compression::Zstd),
+        _ => false,
+    }
 }
 
-impl Form {
-    /// By the ending of a file's name.
-    pub(super) fn of(file_name: &str) -> Self {
-        match file_name.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("gz") => Self::Gzip,
-            Some("zst") => Self::Zstd,
-            _ => Self::Text,
-        }
-    }
-
-    /// Whether an answer with this `Content-Encoding` is the file as it is. Some servers call a gzip file a coding of the
-    /// text in it.
-    pub(super) fn allows_coding(self, coding: &str) -> bool {
-        let coding = coding.trim().to_ascii_lowercase();
-        match coding.as_str() {
-            "" | "identity" => true,
-            "gzip" | "x-gzip" => self == Self::Gzip,
-            "zstd" => self == Self::Zstd,
-            _ => false,
-        }
-    }
-
-    const fn magic(self) -> &'static [u8] {
-        match self {
-            Self::Text => &[],
-            Self::Gzip => GZIP,
-            Self::Zstd => ZSTD,
+/// Whether a file of this form begins so.
+fn has_magic(form: Form, beginning: &[u8]) -> bool {
+    match form {
+        None => true,
+        Some(Compression::Gzip) => beginning.starts_with(GZIP),
+        // A frame without data may come first (RFC 8878 section 3.1.2).
+        Some(Compression::Zstd) => {
+            beginning.starts_with(ZSTD)
+                || matches!(beginning, [first, rest @ ..] if first >> 4 == 5 && rest.starts_with(SKIPPABLE))
         }
     }
 }
@@ -80,18 +68,18 @@ impl Shape {
 
     /// Looks at the next piece.
     pub(super) fn check(&mut self, piece: &[u8]) -> Result<(), Failure> {
-        if self.form == Form::Text && memchr::memchr(0, piece).is_some() {
+        if self.form.is_none() && memchr::memchr(0, piece).is_some() {
             return Err(Failure::NotAList("it has bytes that are zero, and no text has those"));
         }
         if self.begun {
             return Ok(());
         }
         for byte in piece {
-            if self.beginning.is_empty() && self.form == Form::Text && byte.is_ascii_whitespace() {
+            if self.beginning.is_empty() && self.form.is_none() && byte.is_ascii_whitespace() {
                 continue;
             }
             self.beginning.push(*byte);
-            if self.beginning == BYTE_ORDER_MARK && self.form == Form::Text {
+            if self.beginning == BYTE_ORDER_MARK && self.form.is_none() {
                 self.beginning.clear();
             }
             if self.beginning.len() >= BEGINNING_BYTES {
@@ -111,11 +99,11 @@ impl Shape {
         match (self.form, self.beginning.first()) {
             (_, None) => Err(Failure::NotAList("it is empty")),
             (_, Some(b'<')) => Err(Failure::NotAList("it begins with `<`, as web pages do")),
-            (Form::Text, Some(b'{')) => Err(Failure::NotAList("it begins with `{`, as JSON does")),
-            (Form::Text, _) if self.beginning.starts_with(GZIP) || self.beginning.starts_with(ZSTD) => {
+            (None, Some(b'{')) => Err(Failure::NotAList("it begins with `{`, as JSON does")),
+            (None, _) if self.beginning.starts_with(GZIP) || self.beginning.starts_with(ZSTD) => {
                 Err(Failure::NotAList("it is compressed, and the URL does not end in .gz or .zst"))
             }
-            (form, _) if !self.beginning.starts_with(form.magic()) => {
+            (form, _) if !has_magic(form, &self.beginning) => {
                 Err(Failure::NotAList("it is not compressed as the ending of its URL says"))
             }
             _ => Ok(()),
@@ -125,9 +113,15 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    const TEXT: Form = None;
+    const GZ: Form = Some(Compression::Gzip);
+    const ZST: Form = Some(Compression::Zstd);
 
     fn whole(form: Form, body: &[u8]) -> Result<(), Failure> {
         let mut shape = Shape::new(form);
@@ -160,7 +154,7 @@ mod tests {
             (b"||a.example^\n", None),
             (b"$TTL 60\n", None),
         ] {
-            let refused = whole(Form::Text, body).err().map(|failure| failure.to_string());
+            let refused = whole(TEXT, body).err().map(|failure| failure.to_string());
             match why {
                 None => assert_eq!(refused, None, "{body:?}"),
                 Some(why) => assert!(refused.as_ref().is_some_and(|text| text.contains(why)), "{body:?}: {refused:?}"),
@@ -173,6 +167,8 @@ mod tests {
         for (name, body, fits) in [
             ("a.list.gz", &b"\x1f\x8b\x08\0\0\0"[..], true),
             ("a.list.zst", b"\x28\xb5\x2f\xfd\0\0", true),
+            ("a.list.zst", b"\x5f\x2a\x4d\x18\x01\0\0\0x", true),
+            ("a.list.zst", b"\x6f\x2a\x4d\x18\x01\0\0\0x", false),
             ("a.list.gz", b"\x28\xb5\x2f\xfd\0\0", false),
             ("a.list.zst", b"\x1f\x8b\x08\0\0\0", false),
             ("a.list.gz", b"<html>", false),
@@ -180,7 +176,7 @@ mod tests {
             ("a.list.gz", b"", false),
             ("a.list.gz", b"\x1f", false),
         ] {
-            assert_eq!(whole(Form::of(name), body).is_ok(), fits, "{name} {body:?}");
+            assert_eq!(whole(Compression::of(Path::new(name)), body).is_ok(), fits, "{name} {body:?}");
         }
     }
 
@@ -198,16 +194,16 @@ mod tests {
             assert_eq!(check_media_type(content_type).is_ok(), fits, "{content_type}");
         }
         for (form, coding, fits) in [
-            (Form::Text, "", true),
-            (Form::Text, "identity", true),
-            (Form::Text, "gzip", false),
-            (Form::Text, "br", false),
-            (Form::Gzip, "gzip", true),
-            (Form::Gzip, "x-gzip", true),
-            (Form::Gzip, "zstd", false),
-            (Form::Zstd, "zstd", true),
+            (TEXT, "", true),
+            (TEXT, "identity", true),
+            (TEXT, "gzip", false),
+            (TEXT, "br", false),
+            (GZ, "gzip", true),
+            (GZ, "x-gzip", true),
+            (GZ, "zstd", false),
+            (ZST, "zstd", true),
         ] {
-            assert_eq!(form.allows_coding(coding), fits, "{form:?} {coding}");
+            assert_eq!(allows_coding(form, coding), fits, "{form:?} {coding}");
         }
     }
 
@@ -221,7 +217,7 @@ mod tests {
                 ], 0..12),
                 proptest::collection::vec(any::<u8>(), 0..12),
             ],
-            form in prop_oneof![Just(Form::Text), Just(Form::Gzip), Just(Form::Zstd)],
+            form in prop_oneof![Just(TEXT), Just(GZ), Just(ZST)],
             size in 1..4_usize,
         ) {
             let mut shape = Shape::new(form);
@@ -233,7 +229,7 @@ mod tests {
         #[test]
         fn text_that_begins_with_a_bracket_after_white_space_is_never_a_list(space in "[ \t\r\n]{0,9}", rest in "[ -~]{0,9}") {
             let page = format!("{space}<{rest}");
-            prop_assert!(whole(Form::Text, page.as_bytes()).is_err());
+            prop_assert!(whole(TEXT, page.as_bytes()).is_err());
         }
     }
 }

@@ -1,0 +1,171 @@
+//! How the names of a host are found, and what their entries come to.
+//!
+//! Inside: the way from a hash to a record, delta before base, and which entry competes for a host. Kept out: the question as
+//! a request asks it (`mod.rs`), and the layout of the table (`table.rs`).
+
+use jiff::Timestamp;
+
+use super::table::Pointer;
+use super::walk::HashedName;
+use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
+use crate::blocklist::names::BLOCK_BITS;
+use crate::blocklist::parsed::NameRecord;
+use crate::host::HostName;
+
+impl Index {
+    /// Takes in what the entries of one name of the host say. It counts before what shorter names said.
+    pub(super) fn judge<'a>(
+        &'a self,
+        host: &HostName,
+        name: &HashedName<'_>,
+        candidates: Candidates<'a>,
+        moment: &Moment,
+        verdict: &mut Verdict<'a>,
+    ) {
+        let itself = name.bytes.len() == host.as_bytes().len();
+        let (mut has_block, mut has_shadow) = (false, false);
+        for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
+            let Some(decision) = self.competing(&candidate, moment) else { continue };
+            let (place, has_place) = if decision.is_shadow {
+                (&mut verdict.shadow, &mut has_shadow)
+            } else {
+                (&mut verdict.block, &mut has_block)
+            };
+            if !*has_place && self.lift_of(host, &candidate, moment.now).is_none() {
+                *place = self.as_match(&candidate, decision);
+                *has_place = true;
+            }
+        }
+    }
+
+    /// The host's names that could be in a table, the shortest first.
+    #[inline(always)]
+    pub(super) fn names_of<'h>(&self, host: &'h HostName) -> impl Iterator<Item = HashedName<'h>> {
+        self.base.hasher.names(host, &self.masks)
+    }
+
+    /// The entries of a name that are in a source, in order of precedence.
+    pub(super) fn candidates(&self, name: &HashedName<'_>) -> impl Iterator<Item = Candidate> {
+        self.live(self.find(name).unwrap_or_default())
+    }
+
+    /// Those of the candidates that are in a source.
+    pub(super) fn live<'i>(&'i self, candidates: Candidates<'i>) -> impl Iterator<Item = Candidate> + 'i {
+        candidates.filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
+    }
+
+    /// What is there for a name.
+    #[inline(always)]
+    pub(super) fn find(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
+        let found = self.delta.as_ref().and_then(|delta| self.find_in(delta, name));
+        found.or_else(|| self.find_in(&self.base.layer, name))
+    }
+
+    /// What a layer has for a name.
+    #[inline(always)]
+    pub(super) fn find_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
+        layer.table.find(name.hash, |pointer| self.candidates_at(layer, pointer, name.bytes))
+    }
+
+    /// What a pointer of a layer points at, if it is that of this name.
+    pub(super) fn candidates_at<'i>(
+        &'i self,
+        layer: &'i Layer,
+        pointer: Pointer,
+        name: &[u8],
+    ) -> Option<Candidates<'i>> {
+        match pointer {
+            Pointer::Record(position) => {
+                let (block, record) = self.record(position)?;
+                (record.name == name).then(|| Candidates { one: Some(block.candidate(position, &record)), list: &[] })
+            }
+            Pointer::List(start) => {
+                let list = layer.lists.get(start as usize..)?;
+                let (_, record) = self.record(list.first()?.position())?;
+                (record.name == name).then_some(Candidates { one: None, list })
+            }
+        }
+    }
+
+    /// The block of a position.
+    pub(super) fn placed(&self, position: u64) -> Option<&PlacedBlock> {
+        self.blocks.get((position >> BLOCK_BITS) as usize)
+    }
+
+    /// The record at a position, with its block.
+    pub(super) fn record(&self, position: u64) -> Option<(&PlacedBlock, NameRecord<'_>)> {
+        let placed = self.placed(position)?;
+        let offset = position as u32 & ((1 << BLOCK_BITS) - 1);
+        Some((placed, placed.block.at(offset, placed.first_line)?))
+    }
+
+    /// The place of a candidate's decision among all of the index.
+    pub(super) fn decision_index(&self, candidate: &Candidate) -> Option<u32> {
+        Some(self.sources.get(usize::from(candidate.source))?.first_decision + candidate.owner)
+    }
+
+    pub(super) fn decision(&self, candidate: &Candidate) -> Option<&IndexDecision> {
+        self.decisions.get(self.decision_index(candidate)? as usize)
+    }
+
+    /// The exception record of a candidate that is under one.
+    pub(super) fn exception(&self, candidate: &Candidate) -> Option<&IndexException> {
+        let source = self.sources.get(usize::from(candidate.source))?;
+        self.exceptions.get((source.first_exception + candidate.owner) as usize)
+    }
+
+    /// The candidate's decision, if it blocks, is in force and covers the visitor.
+    pub(super) fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
+        if candidate.role.lifts() {
+            return None;
+        }
+        let decision = self.decision(candidate)?;
+        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
+    }
+
+    /// The exception that lifts a candidate from a host, if one does.
+    pub(super) fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
+        if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
+            return None;
+        }
+        self.names_of(host).find_map(|name| {
+            let itself = name.bytes.len() == host.as_bytes().len();
+            self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| match candidate.role {
+                Role::Block | Role::BlockImportant => false,
+                Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
+                Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
+            })
+        })
+    }
+
+    pub(super) fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
+        let (_, record) = self.record(candidate.position())?;
+        Some(Match {
+            decision: &decision.decision,
+            decision_index: self.decision_index(candidate)?,
+            source_index: candidate.source,
+            line: record.line,
+            pattern: record.view(),
+        })
+    }
+}
+
+/// The entries of one name, in order of precedence.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Candidates<'i> {
+    pub(super) one: Option<Candidate>,
+    pub(super) list: &'i [Candidate],
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = Candidate;
+
+    fn next(&mut self) -> Option<Candidate> {
+        if let Some(one) = self.one.take() {
+            return Some(one);
+        }
+        let (first, rest) = self.list.split_first()?;
+        self.list = if first.position & Candidate::LAST == 0 { rest } else { &[] };
+        Some(*first)
+    }
+}
