@@ -350,7 +350,7 @@ mod tests {
     }
 
     fn version(content: SourceContent, text: &str) -> Version {
-        let settings = SourceConfig { name: "list".to_owned(), path: PathBuf::from("list"), content };
+        let settings = SourceConfig { name: "list".to_owned(), path: PathBuf::from("list"), content, remote: None };
         Version::read(&settings, text.as_bytes(), 0, &guards()).expect("a list")
     }
 

@@ -141,7 +141,7 @@ fn settings(arguments: &Arguments) -> Result<(SourceConfig, Config), Exit> {
         complain(&format!("error: {problem}\n"));
         Exit::Usage
     })?;
-    Ok((SourceConfig { name: "SOURCE".to_owned(), path: PathBuf::new(), content }, usual_guards()))
+    Ok((SourceConfig { name: "SOURCE".to_owned(), path: PathBuf::new(), content, remote: None }, usual_guards()))
 }
 
 /// How lists of a format are read, where names mean what their scope says.
