@@ -9,9 +9,11 @@ use sluis::blocklist::config::Scope;
 use sluis::blocklist::decision::Decision;
 use sluis::blocklist::format::domains;
 use sluis::blocklist::index::{Index, IndexSource};
-use sluis_fuzz::feed::feed_decision;
 
-static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed_decision);
+#[path = "../feed.rs"]
+mod feed;
+
+static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed::feed_decision);
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = domains::parse(Path::new("list"), bytes, Scope::Subtree, Arc::clone(&DECISION));

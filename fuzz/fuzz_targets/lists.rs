@@ -12,9 +12,11 @@ use sluis::blocklist::decompressed_within;
 use sluis::blocklist::format::{adblock, dnsmasq, domains, hosts, rpz};
 use sluis::blocklist::index::{Index, IndexSource};
 use sluis::blocklist::parsed::ParsedSource;
-use sluis_fuzz::feed::feed_decision;
 
-static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed_decision);
+#[path = "../feed.rs"]
+mod feed;
+
+static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed::feed_decision);
 
 fn parse(format: FeedFormat, bytes: &[u8]) -> ParsedSource {
     let (file, decision) = (Path::new("list"), Arc::clone(&DECISION));

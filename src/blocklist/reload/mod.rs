@@ -11,6 +11,7 @@ mod state;
 mod examine;
 mod pass;
 mod merge;
+mod telling;
 mod handle;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 pub use handle::{ReloadHandle, ReloadReport, Started, fetch_and_start, start};
 
-use self::examine::{Examiner, KIND};
+use self::examine::Examiner;
 use self::handle::Command;
 use self::merge::{Merge, Merged};
 use self::pass::{Base, Pass};
@@ -49,9 +50,6 @@ const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// How often an old index is asked whether anyone still reads it.
 const RETIRE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Warnings of one source that are logged; `check` and the status have them all.
-const LOGGED_WARNINGS: usize = 10;
 
 /// The histogram of reload durations has one writer: the reload thread.
 const RELOAD_THREAD: WorkerId = WorkerId(0);
@@ -392,78 +390,6 @@ impl Reloader {
         self.publish_status();
         self.keep_copies(&pass.applied);
         ReloadReport { generation, added, removed, failed }
-    }
-
-    fn count(&mut self, pass: &Pass, trigger: Trigger, lifted: usize) {
-        let refused_again = pass.refused_before > 0;
-        if trigger == Trigger::Start {
-            // A start is no reload.
-        } else if pass.newly_refused > 0 || refused_again && trigger.is_asked_for() {
-            self.counts.refused += 1;
-        } else if !pass.applied.is_empty() || lifted > 0 {
-            self.counts.applied += 1;
-        } else if pass.confirmed > 0 && !refused_again {
-            self.counts.unchanged += 1;
-        }
-    }
-
-    fn log(&self, pass: &Pass, trigger: Trigger, began: Instant) {
-        let generation = self.blocklist.generation();
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let trigger_name = trigger.name();
-        for applied in &pass.applied {
-            let source = pass.sources.iter().find(|source| source.config.name == applied.source);
-            let content = source.and_then(|source| source.in_force.as_ref());
-            let dropped: u64 = content.map_or(0, |content| content.dropped.iter().map(|lines| lines.count).sum());
-            tracing::info!(
-                generation,
-                source = applied.source,
-                names = applied.names,
-                added = applied.changes.added,
-                removed = applied.changes.removed,
-                lines_dropped = dropped,
-                trigger = trigger_name,
-                duration_ms,
-                "source in force"
-            );
-            for warning in content.iter().flat_map(|content| content.warnings.iter()).take(LOGGED_WARNINGS) {
-                tracing::warn!(source = applied.source, "{}", warning.log_line());
-            }
-        }
-        self.log_refusals(pass, trigger);
-    }
-
-    fn log_refusals(&self, pass: &Pass, trigger: Trigger) {
-        for source in &pass.sources {
-            let before = self.sources.iter().find(|before| before.config.name == source.config.name);
-            let before = before.and_then(|before| before.refused.as_ref()).map(|refused| &refused.findings);
-            let now = source.refused.as_ref().map(|refused| &refused.findings);
-            let name = &source.config.name;
-            match (before, now) {
-                (before, Some(now)) if before != Some(now) => {
-                    let first = now.first().map(|finding| finding.log_line().to_string()).unwrap_or_default();
-                    let trigger = trigger.name();
-                    tracing::error!(
-                        source = name,
-                        trigger,
-                        findings = now.len(),
-                        "source refused, last good stays: {first}"
-                    );
-                }
-                (Some(_), None) => tracing::info!(source = name, "source is good again"),
-                _ => {}
-            }
-        }
-    }
-
-    fn keep_copies(&self, applied: &[pass::Applied]) {
-        let Some(state) = &self.state else { return };
-        for (source, bytes) in applied.iter().filter_map(|applied| Some((&applied.source, applied.bytes.as_ref()?))) {
-            if let Err(error) = state.keep(KIND, source, bytes) {
-                let directory = state.path().display();
-                tracing::error!(%error, source, %directory, "no copy could be kept for the next start");
-            }
-        }
     }
 
     /// A decision starts or ends: the names are the same, the generation is another. Where the clock was set back, what
