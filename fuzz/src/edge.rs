@@ -211,6 +211,7 @@ static BLOCKLIST: LazyLock<blocklist::store::Blocklist> = LazyLock::new(|| {
         never_block: Vec::new(),
         max_shrink_percent: 50,
         max_error_percent: 1,
+        max_memory_mib: None,
         sources: vec![source],
         state_directory: None,
         has_operator_url: true,

@@ -56,6 +56,13 @@ fn index(blocklist: &BlocklistView, generation: u64) -> Vec<Family> {
         Family::gauge("sluis_blocklist_generation", "The number of the index in force.").with(&[], generation as f64),
         by_result(reloads, [counts.applied, counts.unchanged, counts.refused]),
         durations,
+        Family::gauge(
+            "sluis_blocklist_index_bytes",
+            "Memory of the index in force, the names of all sources included.",
+        )
+        .with(&[], blocklist.memory_bytes as f64),
+        Family::gauge("sluis_blocklist_retired_indexes", "Indexes that were replaced and that somebody still reads.")
+            .with(&[], blocklist.status.retired_indexes as f64),
     ]
 }
 

@@ -168,6 +168,7 @@ mod tests {
             never_block: Vec::new(),
             max_shrink_percent: 50,
             max_error_percent: 1,
+            max_memory_mib: None,
             has_operator_url: true,
             sources: vec![
                 source("records", RECORDS, SourceContent::Decisions),

@@ -186,6 +186,7 @@ pub(super) fn healthy() -> Fake {
         }),
         reloads: ReloadCounts { applied: 6, unchanged: 2, refused: 1 },
         next_change: None,
+        retired_indexes: 0,
     };
     let mut forum = decision("2026-11-harassment-forum");
     forum.summary = vec![("en".to_owned(), "Not accessible.".to_owned())];

@@ -19,6 +19,9 @@ pub struct Config {
     pub max_shrink_percent: u8,
     /// A feed with more lines than this that are not names is refused.
     pub max_error_percent: u8,
+    /// The most that the index may take, the names of all sources included, in MiB; none: what the machine, the control
+    /// group and the resource limits have left.
+    pub max_memory_mib: Option<u64>,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceConfig>,
     /// Where the last good bytes of every source are kept.

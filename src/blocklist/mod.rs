@@ -16,5 +16,6 @@ mod source;
 pub mod guard;
 pub mod status;
 pub mod store;
+pub mod versions;
 
 pub mod reload;

@@ -24,6 +24,8 @@ pub struct BlocklistStatus {
     pub reloads: ReloadCounts,
     /// When a decision starts or ends by itself next.
     pub next_change: Option<Timestamp>,
+    /// Generations that are not in force any more and that somebody still reads: their memory is not free yet.
+    pub retired_indexes: usize,
 }
 
 /// One source.

@@ -83,6 +83,7 @@ pub(super) struct Blocklist<'d> {
     pub(super) never_block: Option<Texts<'d>>,
     pub(super) max_shrink_percent: Option<Located<u64>>,
     pub(super) max_error_percent: Option<Located<u64>>,
+    pub(super) max_memory_mib: Option<Located<u64>>,
     pub(super) sources: Vec<Source<'d>>,
 }
 
@@ -216,6 +217,7 @@ fn blocklist(table: Reader<'_>) -> Blocklist<'_> {
         never_block: table.strings("never_block"),
         max_shrink_percent: table.integer("max_shrink_percent"),
         max_error_percent: table.integer("max_error_percent"),
+        max_memory_mib: table.integer("max_memory_mib"),
         sources: each(table.named("source", "blocklist.source.NAME"), source),
     };
     table.finish();

@@ -196,6 +196,12 @@ const BLOCKLIST: Section = Section {
             "1",
             "A feed with more lines than this that are not names is refused.",
         ),
+        key(
+            "max_memory_mib",
+            Kind::Integer(1, 1_048_576),
+            "what the machine, the control group and the resource limits have left",
+            "The most that the index may take, the names of all sources included, in MiB. Checked before an index is built: a list that would need more is refused, and the others go on.",
+        ),
         table("source", "The files that decisions come from."),
     ],
 };

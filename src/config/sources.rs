@@ -38,6 +38,7 @@ pub(super) fn blocklist(
         never_block,
         max_shrink_percent: percent(raw.max_shrink_percent.map(|found| found.value), 50),
         max_error_percent: percent(raw.max_error_percent.map(|found| found.value), 1),
+        max_memory_mib: raw.max_memory_mib.map(|found| found.value),
         sources: raw
             .sources
             .into_iter()

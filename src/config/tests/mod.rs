@@ -62,6 +62,7 @@ fn defaults_are_those_of_the_contract() {
     let blocklist = &config.blocklist;
     assert_eq!((blocklist.settle, blocklist.poll), (Duration::from_millis(200), Duration::from_secs(5)));
     assert_eq!((blocklist.max_shrink_percent, blocklist.max_error_percent), (50, 1));
+    assert_eq!(blocklist.max_memory_mib, None);
     assert!(blocklist.never_block.is_empty() && blocklist.sources.is_empty());
     assert!(config.notice.is_none() && config.warnings.is_empty(), "{:?}", config.warnings);
 }

@@ -241,6 +241,14 @@ fn wrong_blocklists_are_refused() {
             &["11:16: `blocklist.never_block`: \"not a host\" is not a host pattern"],
         ),
         (blocklist("max_error_percent = \"1%\"\n"), &["11:21: `blocklist.max_error_percent` is a string"]),
+        (
+            blocklist("max_memory_mib = 0\n"),
+            &["11:18: `blocklist.max_memory_mib` is 0; expected a whole number from 1 to 1048576"],
+        ),
+        (
+            blocklist("max_memory_mib = \"512M\"\n"),
+            &["11:18: `blocklist.max_memory_mib` is a string; expected a whole number"],
+        ),
         (blocklist("two_person = [\"emergency\"]\n"), &["11:1: unknown key `blocklist.two_person`"]),
     ]);
 }

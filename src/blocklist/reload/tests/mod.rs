@@ -39,6 +39,7 @@ impl Lists {
             never_block: vec![Pattern::parse(".edge.example").expect("a pattern")],
             max_shrink_percent: 50,
             max_error_percent: 1,
+            max_memory_mib: None,
             sources: Vec::new(),
             state_directory: Some(directory.path().join("state")),
             has_operator_url: true,
