@@ -99,7 +99,7 @@ fn finite_state(file: &Path) -> impl Fn(&HostName) -> bool + use<> {
 
 #[derive(Default)]
 struct Node {
-    below: HashMap<Box<[u8]>, Node>,
+    below: HashMap<Box<[u8]>, Self>,
     is_name: bool,
 }
 

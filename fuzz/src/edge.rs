@@ -203,8 +203,12 @@ static BLOCKLIST: LazyLock<blocklist::store::Blocklist> = LazyLock::new(|| {
         );
         file.write_all(record.as_bytes()).expect("written");
     }
-    let source =
-        SourceConfig { name: "list".to_owned(), path: file.path().to_owned(), content: SourceContent::Decisions };
+    let source = SourceConfig {
+        name: "list".to_owned(),
+        path: file.path().to_owned(),
+        content: SourceContent::Decisions,
+        remote: None,
+    };
     let config = blocklist::config::Config {
         settle: LONG,
         poll: LONG,

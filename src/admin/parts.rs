@@ -155,7 +155,7 @@ mod tests {
         let source = |name: &str, text: &str, content| {
             let path = directory.path().join(name);
             std::fs::write(&path, text).expect("written");
-            SourceConfig { name: name.to_owned(), path, content }
+            SourceConfig { name: name.to_owned(), path, content, remote: None }
         };
         let feed = SourceContent::Feed {
             format: FeedFormat::Domains(Scope::Subtree),

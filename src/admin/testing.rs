@@ -155,6 +155,7 @@ pub(super) fn source(name: &str) -> SourceStatus {
         errors: Arc::default(),
         warnings: Arc::default(),
         dropped: Arc::default(),
+        remote: None,
     }
 }
 

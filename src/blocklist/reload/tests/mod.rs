@@ -60,7 +60,12 @@ impl Lists {
     fn with_decisions(mut self, name: &str, text: &str) -> Self {
         let path = self.path(name);
         fs::write(&path, text).expect("written");
-        self.config.sources.push(SourceConfig { name: name.to_owned(), path, content: SourceContent::Decisions });
+        self.config.sources.push(SourceConfig {
+            name: name.to_owned(),
+            path,
+            content: SourceContent::Decisions,
+            remote: None,
+        });
         self
     }
 
@@ -69,7 +74,7 @@ impl Lists {
         fs::write(&path, text).expect("written");
         let decision = Box::new(decision(&format!("{name}-feed"), Basis::Security));
         let content = SourceContent::Feed { format: FeedFormat::Domains(Scope::Subtree), decision };
-        self.config.sources.push(SourceConfig { name: name.to_owned(), path, content });
+        self.config.sources.push(SourceConfig { name: name.to_owned(), path, content, remote: None });
         self
     }
 
