@@ -4,33 +4,14 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use jiff::civil::Date;
 use libfuzzer_sys::fuzz_target;
 use sluis::blocklist::config::Scope;
-use sluis::blocklist::decision::{Basis, Decision, Mode, When};
+use sluis::blocklist::decision::Decision;
 use sluis::blocklist::format::domains;
 use sluis::blocklist::index::{Index, IndexSource};
+use sluis_fuzz::feed::feed_decision;
 
-static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(|| {
-    Arc::new(Decision {
-        id: "feed".to_owned(),
-        basis: Basis::Security,
-        decided_by: "abuse desk".to_owned(),
-        decided_at: When::Day(Date::constant(2026, 1, 1)),
-        review_by: None,
-        effective_from: None,
-        effective_until: None,
-        category: None,
-        authority: None,
-        reference: None,
-        statement_url: None,
-        appeal_url: None,
-        precedents: Vec::new(),
-        countries: Vec::new(),
-        mode: Mode::Enforce,
-        summary: Vec::new(),
-    })
-});
+static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed_decision);
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = domains::parse(Path::new("list"), bytes, Scope::Subtree, Arc::clone(&DECISION));

@@ -19,3 +19,5 @@ pub mod store;
 pub mod versions;
 
 pub mod reload;
+
+pub use source::compression::decompressed_within;

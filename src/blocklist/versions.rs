@@ -91,6 +91,8 @@ impl Version {
         config: &Config,
     ) -> Result<Self, Vec<Finding>> {
         let (file, content) = (&settings.path, &settings.content);
+        let list = source::compression::decompressed(file, bytes).map_err(|finding| vec![finding])?;
+        let bytes = &*list;
         let input = FeedInput { file, known: &[], never_block: Some(&config.never_block) };
         let read = || source::parse(settings, input, bytes);
         let ask = |parsed, config: &Config| guard(Candidate { content, file, bytes, parsed }, config);

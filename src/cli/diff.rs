@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::output::{complain, counted, finding_json, paragraphs, print};
 use super::{Exit, Format, load};
-use crate::blocklist::config::{Config, FeedFormat, Scope, SourceConfig, SourceContent};
+use crate::blocklist::config::{Compression, Config, FeedFormat, Scope, SourceConfig, SourceContent};
 use crate::blocklist::parsed::Effect;
 use crate::blocklist::versions::{self, Change, Entry, RecordChange, RecordChangeKind, Version};
 use crate::finding::{Finding, Place};
@@ -39,9 +39,9 @@ pub(super) struct Arguments {
     /// How the lists are written; decisions where a file ends in .toml
     #[arg(long, value_enum, value_name = "FORMAT")]
     list_format: Option<ListFormat>,
-    /// What a bare name means in lists of names
-    #[arg(long, value_enum, default_value = "exact")]
-    scope: BareName,
+    /// What a bare name means in domains and hosts; exact when left out
+    #[arg(long, value_enum)]
+    scope: Option<BareName>,
     /// Read the lists as this source of the configuration, and ask the guards as they are set there
     #[arg(long, value_name = "NAME", conflicts_with_all = ["list_format", "scope"])]
     source: Option<String>,
@@ -66,7 +66,7 @@ enum ListFormat {
     Domains,
     /// A hosts file
     Hosts,
-    /// `||name^`
+    /// Rules of content blockers
     Adblock,
     /// Settings of dnsmasq
     Dnsmasq,
@@ -137,24 +137,35 @@ fn settings(arguments: &Arguments) -> Result<(SourceConfig, Config), Exit> {
         );
         return Err(Exit::Usage);
     };
-    let scope = match arguments.scope {
-        BareName::Exact => Scope::Exact,
-        BareName::Subtree => Scope::Subtree,
-    };
-    let content = match format {
-        ListFormat::Decisions => SourceContent::Decisions,
-        ListFormat::Domains => versions::feed(FeedFormat::Domains(scope)),
-        ListFormat::Hosts => versions::feed(FeedFormat::Hosts(scope)),
-        ListFormat::Adblock => versions::feed(FeedFormat::Adblock),
-        ListFormat::Dnsmasq => versions::feed(FeedFormat::Dnsmasq),
-        ListFormat::Rpz => versions::feed(FeedFormat::Rpz),
-    };
+    let content = content(format, arguments.scope).map_err(|problem| {
+        complain(&format!("error: {problem}\n"));
+        Exit::Usage
+    })?;
     Ok((SourceConfig { name: "SOURCE".to_owned(), path: PathBuf::new(), content, remote: None }, usual_guards()))
+}
+
+/// How lists of a format are read, where names mean what their scope says.
+fn content(format: ListFormat, bare: Option<BareName>) -> Result<SourceContent, &'static str> {
+    let scope = match bare {
+        None | Some(BareName::Exact) => Scope::Exact,
+        Some(BareName::Subtree) => Scope::Subtree,
+    };
+    let feed = match format {
+        ListFormat::Domains => return Ok(versions::feed(FeedFormat::Domains(scope))),
+        ListFormat::Hosts => return Ok(versions::feed(FeedFormat::Hosts(scope))),
+        _ if bare.is_some() => return Err("--scope is for domains and hosts: other lists say what a name covers"),
+        ListFormat::Decisions => return Ok(SourceContent::Decisions),
+        ListFormat::Adblock => FeedFormat::Adblock,
+        ListFormat::Dnsmasq => FeedFormat::Dnsmasq,
+        ListFormat::Rpz => FeedFormat::Rpz,
+    };
+    Ok(versions::feed(feed))
 }
 
 /// Decisions, where both names end in .toml, or one does and the other is standard input.
 fn guessed(old: &Path, new: &Path) -> Option<ListFormat> {
-    let is_toml = |path: &Path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
+    let inner = |path: &Path| if Compression::of(path).is_some() { path.with_extension("") } else { path.to_owned() };
+    let is_toml = |path: &Path| inner(path).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     let fits = |path: &Path| is_toml(path) || path == Path::new(STANDARD_INPUT);
     (fits(old) && fits(new)).then_some(ListFormat::Decisions)
 }
@@ -225,6 +236,10 @@ impl<'a> Difference<'a> {
         for (which, version) in [("old", self.old), ("new", self.new)] {
             text.push_str(&about(which, version));
         }
+        // Whether the old version would still be taken is in the JSON.
+        for finding in &self.new.objections {
+            let _ = writeln!(text, "  would be refused: {}", finding.log_line());
+        }
         text + &self.summary()
     }
 
@@ -276,7 +291,7 @@ impl<'a> Difference<'a> {
     }
 }
 
-/// One version for people: what it has, what it drops, and what the guards would say.
+/// One version for people: what it has, and what it drops.
 fn about(which: &str, version: &Version) -> String {
     let mut text = format!("{which} {}: {}", version.file.display(), counted(version.names, "name"));
     if version.exceptions() > 0 {
@@ -292,9 +307,6 @@ fn about(which: &str, version: &Version) -> String {
     let dropped = version.dropped.iter().flat_map(|lines| &lines.findings);
     for finding in dropped.take(SHOWN_LINES) {
         let _ = writeln!(text, "  dropped {}", finding.log_line());
-    }
-    for finding in &version.objections {
-        let _ = writeln!(text, "  would be refused: {}", finding.log_line());
     }
     text
 }

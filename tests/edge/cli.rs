@@ -207,7 +207,7 @@ fn lookup_says_what_else_covers_a_host_and_why_it_lost() {
     let standings = |index: usize, list: &str| -> Vec<String> {
         let entries = answers[index][list].as_array().unwrap().iter();
         let shown = |entry: &Value| {
-            let id = entry["decision"].as_str().or(entry["exception"].as_str()).unwrap();
+            let id = entry["decision"].as_str().or_else(|| entry["exception"].as_str()).unwrap();
             format!(
                 "{id} {} {} {}",
                 entry["standing"].as_str().unwrap(),

@@ -11,6 +11,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::support::Setup;
 use crate::support::edge::{Finished, program};
@@ -187,11 +188,15 @@ fn lists_that_cannot_be_compared_end_with_their_status() {
     ]);
     fs::write(folder.path().join("bytes.txt"), b"a.example\n\xff\n").unwrap();
     fs::create_dir(folder.path().join("folder")).unwrap();
-    let cases: [(&[&str], i32, &[&str]); 10] = [
+    fs::write(folder.path().join("broken.gz"), "no gzip").unwrap();
+    let cases: [(&[&str], i32, &[&str]); 13] = [
         (&["old.txt", "old.txt"], 2, &["--list-format", "--source"]),
         (&["right.toml", "old.txt"], 2, &["--list-format"]),
         (&["--list-format", "domains", "-", "-"], 2, &["both lists cannot be standard input"]),
         (&["--list-format", "words", "old.txt", "old.txt"], 2, &["words"]),
+        (&["--list-format", "adblock", "--scope", "exact", "old.txt", "old.txt"], 2, &["--scope is for domains"]),
+        (&["--scope", "exact", "right.toml", "right.toml"], 2, &["--scope is for domains"]),
+        (&["--list-format", "hosts", "old.txt", "broken.gz"], 78, &["broken.gz: the gzip data is cut off or damaged"]),
         (&["right.toml", "missing.toml"], 78, &["missing.toml: cannot read the file: No such file"]),
         (&["--list-format", "domains", "old.txt", "folder"], 78, &["folder: it is a directory"]),
         (&["--list-format", "domains", "bytes.txt", "old.txt"], 78, &["bytes.txt:2:1: the byte 0xff is not UTF-8"]),
@@ -215,9 +220,9 @@ fn large_lists_are_compared_name_by_name() {
     let kept: String = names(count, "kept");
     let (old, new) = (names(count / 4, "old") + &kept, kept + &names(count / 4 + 1, "new"));
     let folder = folder(&[("old.txt", &old), ("new.txt", &new)]);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let finished = diff(folder.path(), &["--list-format", "domains", "old.txt", "new.txt"]);
-    println!("{count} names that stay, {} that go: {:?}", count / 4, start.elapsed());
+    eprintln!("{count} names that stay, {} that go: {:?}", count / 4, start.elapsed());
     let summary = format!("{} names added, {} removed", count / 4 + 1, count / 4);
     assert_eq!((finished.code, finished.stdout.lines().last()), (0, Some(summary.as_str())), "{}", finished.stderr);
     assert_eq!(finished.stdout.lines().filter(|line| line.starts_with("+ new-")).count(), count / 4 + 1);

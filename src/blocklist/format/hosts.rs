@@ -63,7 +63,7 @@ fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>, reach: Reach) {
             Ok(host) if is_own_name(&host) => {}
             Ok(host) => {
                 let reach = if host.address().is_some() { Reach::Exact } else { reach };
-                feed.add(line, &Pattern { host, reach }, Effect::Block);
+                feed.add(line.part(word), &Pattern { host, reach }, Effect::Block);
                 says_nothing = false;
             }
             // One finding a line is enough, and a line is wrong once.
@@ -215,6 +215,7 @@ mod tests {
             None
         );
         assert_eq!(contradicted(&format!("{boilerplate}0.0.0.0 a.example\n")), Some((2, 1)));
+        assert_eq!(contradicted(&format!("{boilerplate}0.0.0.0 a.example\n0.0.0.0 b!d\n")), None);
         assert_eq!(contradicted("# Domains: 3\n0.0.0.0 a.example b.example\n0.0.0.0 c.example\n"), None);
     }
 

@@ -229,7 +229,11 @@ mod tests {
             ],
             read,
         );
-        assert!(read(b"a.example CNAME .\nb (").has_errors(), "a zone that is cut off in a row is refused");
+        let cut_off = "b!d CNAME .\n".repeat(300) + "a.example CNAME .\nb (";
+        assert!(
+            read(cut_off.as_bytes()).has_errors(),
+            "a zone that is cut off in a row is refused, whatever else is wrong"
+        );
     }
 
     #[test]
@@ -241,6 +245,20 @@ mod tests {
         };
         assert_eq!((contradicted(5), contradicted(3), contradicted(2)), (None, None, None));
         assert_eq!((contradicted(4), contradicted(6)), (Some((4, 5)), Some((6, 5))));
+    }
+
+    #[test]
+    fn hostile_origins_are_bounded() {
+        let long = "a".repeat(300);
+        for first in ["", "$ORIGIN rpz.test.\n", "$ORIGIN .\n"] {
+            let parsed = read(format!("{first}{}b CNAME .\n", format!("$ORIGIN {long}\n").repeat(20_000)).as_bytes());
+            assert!(parsed.names.is_empty() && parsed.lines.wrong > 0, "{first}");
+        }
+        let zone = "z".repeat(1_000_000);
+        let parsed = read(format!("$ORIGIN {zone}.\n{zone}. SOA\nb. CNAME .\n$ORIGIN b.\nc CNAME .").as_bytes());
+        assert!(parsed.findings.iter().all(|finding| finding.to_string().len() < 1_000));
+        let small = "$ORIGIN a\n".repeat(100_000) + "b CNAME .";
+        assert!(read(small.as_bytes()).names.is_empty());
     }
 
     proptest! {

@@ -10,7 +10,8 @@ use std::borrow::Cow;
 
 use memchr::memchr3;
 
-use super::lines::{FeedLine, FeedReader, WHITE_SPACE, line_number, stated_count};
+use super::lines::{FeedLine, FeedReader, WHITE_SPACE, line_number, shown, stated_count};
+use crate::host::MAX_HOST_BYTES;
 
 /// The record types that zones have; others are written `TYPE65534` (RFC 3597 section 5).
 const TYPES: [&str; 33] = [
@@ -187,9 +188,9 @@ impl<'t> ZoneText<'t> {
         match directive.to_ascii_uppercase().as_str() {
             "$TTL" => {}
             "$ORIGIN" => {
-                self.names.set_origin(value.ok_or("has no name after `$ORIGIN`")?);
                 // As it is written it would mean another name from here on.
                 self.last_owner = None;
+                self.names.set_origin(value.ok_or("has no name after `$ORIGIN`")?)?;
             }
             // What they would bring in is not here.
             "$INCLUDE" | "$GENERATE" => {
@@ -293,7 +294,7 @@ impl Names {
             return match relative(absolute, zone) {
                 Some("") => Owner::Zone,
                 Some(name) => Owner::Name(Cow::Borrowed(name)),
-                None => Owner::Outside(format!("is not in the zone `{zone}.`")),
+                None => Owner::Outside(format!("is not in the zone `{}.`", shown(zone))),
             };
         }
         match &self.below {
@@ -307,8 +308,8 @@ impl Names {
 
     /// The owner of a row where the origin is not in the zone: the root, as a rule, from which on the zone is named.
     fn owner_outside(&self, written: &str) -> Owner<'static> {
-        let absolute = self.absolute(written).unwrap_or_default();
-        match self.zone.as_ref().and_then(|zone| relative(&absolute, zone)) {
+        let absolute = self.absolute(written);
+        match absolute.as_deref().zip(self.zone.as_deref()).and_then(|(absolute, zone)| relative(absolute, zone)) {
             Some("") => Owner::Zone,
             Some(name) => Owner::Name(Cow::Owned(name.to_owned())),
             None => Owner::Outside("is relative to an `$ORIGIN` that is not in the zone".to_owned()),
@@ -322,15 +323,23 @@ impl Names {
         }
     }
 
-    fn set_origin(&mut self, written: &str) {
-        match self.absolute(written) {
+    fn set_origin(&mut self, written: &str) -> Result<(), &'static str> {
+        let origin = self.absolute(written);
+        let below = self.below.take();
+        if written.len() + origin.as_ref().or(below.as_ref()).map_or(0, String::len) > 2 * MAX_HOST_BYTES {
+            // Nor does anything that is relative to it have a name.
+            self.origin = None;
+            return Err("is longer than a name can be");
+        }
+        match origin {
             Some(origin) => {
                 self.zone.get_or_insert_with(|| origin.clone());
                 self.origin = Some(origin);
                 self.place_origin();
             }
-            None => self.below = self.below.take().map(|below| joined(written, &below)),
+            None => self.below = below.map(|below| joined(written, &below)),
         }
+        Ok(())
     }
 
     /// A name from the root on; none where it is relative to a zone whose name is not known.

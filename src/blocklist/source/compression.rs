@@ -31,6 +31,11 @@ enum Damage {
 
 /// The bytes of a list: as they are in its file, or decompressed where the ending of its path says so.
 pub(in crate::blocklist) fn decompressed<'b>(path: &Path, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, Finding> {
+    decompressed_within(path, bytes, FILE_BYTES)
+}
+
+/// The same with at most `limit` bytes.
+pub fn decompressed_within<'b>(path: &Path, bytes: &'b [u8], limit: u64) -> Result<Cow<'b, [u8]>, Finding> {
     let decompress = match Compression::of(path) {
         Some(Compression::Gzip) => gzip,
         Some(Compression::Zstd) => zstd,
@@ -40,7 +45,7 @@ pub(in crate::blocklist) fn decompressed<'b>(path: &Path, bytes: &'b [u8]) -> Re
         // A file without bytes is told from one that is damaged.
         return Ok(Cow::Borrowed(bytes));
     }
-    let decompressed = decompress(bytes, FILE_BYTES);
+    let decompressed = decompress(bytes, limit);
     decompressed.map(Cow::Owned).map_err(|damage| Finding::error(Place::file(path), damage.to_string()))
 }
 
