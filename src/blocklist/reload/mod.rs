@@ -36,7 +36,7 @@ use self::state::SourceState;
 use super::config::Config;
 use super::index::Index;
 use super::memory;
-use super::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
+use super::status::{BlocklistStatus, LastReload, ReloadCounts, Trigger};
 use super::store::{Blocklist, Snapshot, SnapshotMaker};
 use crate::file_watch::{FileWatch, Target};
 use crate::finding::Finding;
