@@ -12,6 +12,7 @@ mod examine;
 mod pass;
 mod merge;
 mod telling;
+mod check;
 mod handle;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use check::{Checked, check};
 pub use handle::{ReloadHandle, ReloadReport, Started, fetch_and_start, start};
 
 use self::examine::Examiner;
@@ -35,9 +37,7 @@ use self::state::SourceState;
 use super::config::Config;
 use super::index::Index;
 use super::memory;
-use super::source;
-use super::source::remote::Once;
-use super::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
+use super::status::{BlocklistStatus, LastReload, ReloadCounts, Trigger};
 use super::store::{Blocklist, Snapshot, SnapshotMaker};
 use crate::file_watch::{FileWatch, Target};
 use crate::finding::Finding;
@@ -79,44 +79,6 @@ struct Reloader {
 struct Shared {
     status: Live<BlocklistStatus>,
     durations: Histogram,
-}
-
-/// Everything that a configuration loads, and nothing that runs.
-#[derive(Debug)]
-pub struct Checked {
-    /// Every error and warning, in the order of the sources.
-    pub findings: Vec<Finding>,
-    /// What each source gave.
-    pub sources: Vec<SourceStatus>,
-    /// The index of what loaded.
-    pub index: Arc<Index>,
-}
-
-/// Loads everything once, as a start would without a state directory. A list that is fetched is taken from the file that is
-/// kept of it; where there is none, it is fetched, and nothing is kept.
-pub fn check(config: &Config, now: Timestamp) -> Checked {
-    let once = Once::new(config);
-    let config = once.config();
-    let examiner = Examiner { config, trigger: Trigger::Start, now, allow_shrink: &[], state: None };
-    let sources = new_sources(config, &[]);
-    let base = Base { in_force: None, rebuild: true, seed: fastrand::u64(..) };
-    let pass = pass::run(examiner, &sources, |_| true, base);
-    let mut statuses: Vec<SourceStatus> = pass.sources.iter().map(SourceState::status).collect();
-    for source in &mut statuses {
-        if let Some(failure) = once.failure(&source.name) {
-            source.errors = Arc::from([failure.clone()]);
-        }
-    }
-    let roots = source::remote::check(&config.sources).err().unwrap_or_default();
-    let findings = statuses.iter().flat_map(|source| {
-        let dropped = source.dropped.iter().flat_map(|lines| lines.findings.iter());
-        source.errors.iter().chain(source.warnings.iter()).chain(dropped).cloned()
-    });
-    Checked {
-        findings: roots.into_iter().chain(findings.map(|finding| once.name_url(finding))).collect(),
-        index: pass.index.unwrap_or_else(|| Arc::new(Index::build(&[], 0))),
-        sources: statuses,
-    }
 }
 
 fn new_sources(config: &Config, before: &[SourceState]) -> Vec<SourceState> {
