@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -67,6 +68,15 @@ where
     F::Output: Send + 'static,
 {
     tokio::spawn(task)
+}
+
+/// Spawns a task on the runtime of a thread that runs beside the others; whoever ends that runtime ends the task.
+pub fn spawn_on<F>(runtime: &Handle, task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    runtime.spawn(task)
 }
 
 /// The tasks of one worker: it stops when there are none left.

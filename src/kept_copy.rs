@@ -57,6 +57,21 @@ fn wait_for_lock(directory: &File) {
     }
 }
 
+/// Makes a directory that nobody else may read, since private keys are kept there too; one that is there stays as it is.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Puts a temporary file, written to its end, in the place of `path` in the same directory: a crash at any moment leaves
+/// the old one or the new one. When it returns, the new one is on disk.
+pub fn put_in_place(file: File, temporary: &Path, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    drop(file);
+    std::fs::rename(temporary, path)?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
 impl StateDirectory {
     /// The directory at `path`, which is made when the first copy is kept.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -65,8 +80,7 @@ impl StateDirectory {
 
     /// Keeps `bytes` in place of what was kept under this name. When it returns, they are on disk.
     pub fn keep(&self, kind: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // Private keys are kept here too: nobody else may read them.
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
+        make_directory(&self.path)?;
         // During an upgrade two processes keep copies here: one must not write what the other is about to rename. Where the
         // file system has no locks, what both wrote at once does not match its checksum.
         let directory = File::open(&self.path)?;
@@ -77,10 +91,7 @@ impl StateDirectory {
         let header = format!("{MAGIC} {} {}\n", Sha256::of(bytes), bytes.len());
         file.write_all(header.as_bytes())?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        drop(file);
-        std::fs::rename(&temporary, &path)?;
-        directory.sync_all()
+        put_in_place(file, &temporary, &path)
     }
 
     /// What was kept under this name, of at most `limit` bytes.
@@ -95,7 +106,7 @@ impl StateDirectory {
     }
 
     fn file(&self, kind: &str, name: &str) -> PathBuf {
-        self.path.join(format!("{kind}-{}.kept", encode(name)))
+        self.path.join(format!("{kind}-{}.kept", file_name(name)))
     }
 
     /// Where the copies are.
@@ -119,7 +130,7 @@ fn content(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
 
 /// A name as a file name: what is not a lower-case letter, a digit or `-` becomes `_` and two hex digits, so
 /// that no two names meet, on file systems that ignore case too. Very long ones are named by their hash.
-fn encode(name: &str) -> String {
+pub fn file_name(name: &str) -> String {
     let mut encoded = String::new();
     for byte in name.bytes() {
         match byte {
@@ -208,7 +219,7 @@ mod tests {
     fn no_name_leaves_the_directory_or_meets_another() {
         let names =
             ["a", "A", "..", "../a", "a/b", "a_b", "_61", "", ".", "a.kept", "é", &"x".repeat(500), &"/".repeat(500)];
-        let encoded: BTreeSet<String> = names.iter().map(|name| encode(name)).collect();
+        let encoded: BTreeSet<String> = names.iter().map(|name| file_name(name)).collect();
         assert_eq!(encoded.len(), names.len());
         assert!(encoded.iter().all(|name| name.len() < 200 && !name.contains(['/', '.'])), "{encoded:?}");
     }

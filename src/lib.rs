@@ -17,6 +17,7 @@ pub mod drain;
 pub mod whole_file;
 pub mod kept_copy;
 pub mod file_watch;
+pub mod trusted_roots;
 // Layer 1: what is blocked, and the certificates.
 pub mod blocklist;
 pub mod tls;

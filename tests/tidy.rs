@@ -25,7 +25,18 @@ use scan::{
 /// The layers, lowest first. A part imports only from lower layers; in the lowest, where every part is small,
 /// also from parts that stand before it in this list.
 const LAYERS: &[&[&str]] = &[
-    &["live", "finding", "document", "host", "telemetry", "drain", "whole_file", "kept_copy", "file_watch"],
+    &[
+        "live",
+        "finding",
+        "document",
+        "host",
+        "telemetry",
+        "drain",
+        "whole_file",
+        "kept_copy",
+        "file_watch",
+        "trusted_roots",
+    ],
     &["blocklist", "tls"],
     &["notice", "journal"],
     &["proxy"],

@@ -203,14 +203,19 @@ static BLOCKLIST: LazyLock<blocklist::store::Blocklist> = LazyLock::new(|| {
         );
         file.write_all(record.as_bytes()).expect("written");
     }
-    let source =
-        SourceConfig { name: "list".to_owned(), path: file.path().to_owned(), content: SourceContent::Decisions };
+    let source = SourceConfig {
+        name: "list".to_owned(),
+        path: file.path().to_owned(),
+        content: SourceContent::Decisions,
+        remote: None,
+    };
     let config = blocklist::config::Config {
         settle: LONG,
         poll: LONG,
         never_block: Vec::new(),
         max_shrink_percent: 50,
         max_error_percent: 1,
+        max_memory_mib: None,
         sources: vec![source],
         state_directory: None,
         has_operator_url: true,

@@ -50,6 +50,9 @@ fn source(source: &SourceStatus) -> Value {
         "error": error(&source.errors),
         "findings": findings(&source.errors),
         "from_state_directory": source.from_state,
+        "url": source.remote.as_ref().map(|remote| &*remote.url),
+        "fetched_at": source.remote.as_ref().and_then(|remote| remote.fetched_at).map(|at| at.to_string()),
+        "checked_at": source.remote.as_ref().and_then(|remote| remote.checked_at).map(|at| at.to_string()),
         "dropped": source.dropped.iter().map(dropped).collect::<Map<_, _>>(),
         "dropped_lines": source.dropped.iter().flat_map(|lines| &lines.findings).map(finding).collect::<Value>(),
     })

@@ -13,7 +13,7 @@ use super::reply::{self, Reply};
 use super::state::{Admin, ConfigReloads};
 use super::view::BlocklistView;
 use crate::blocklist::guard::DropReason;
-use crate::blocklist::status::BlocklistStatus;
+use crate::blocklist::status::{BlocklistStatus, FetchResult};
 use crate::telemetry::exposition::{self, Family};
 use crate::tls::status::TlsStatus;
 
@@ -56,6 +56,13 @@ fn index(blocklist: &BlocklistView, generation: u64) -> Vec<Family> {
         Family::gauge("sluis_blocklist_generation", "The number of the index in force.").with(&[], generation as f64),
         by_result(reloads, [counts.applied, counts.unchanged, counts.refused]),
         durations,
+        Family::gauge(
+            "sluis_blocklist_index_bytes",
+            "Memory of the index in force, the names of all sources included.",
+        )
+        .with(&[], blocklist.memory_bytes as f64),
+        Family::gauge("sluis_blocklist_retired_indexes", "Indexes that were replaced and that somebody still reads.")
+            .with(&[], blocklist.status.retired_indexes as f64),
     ]
 }
 
@@ -63,14 +70,16 @@ fn sources(status: &BlocklistStatus) -> Vec<Family> {
     let mut names = Family::gauge("sluis_blocklist_names", "Distinct patterns in force, by source.");
     let mut successful = Family::gauge(
         "sluis_blocklist_last_reload_successful",
-        "1 where the source's file is what is in force, 0 where it was refused.",
+        "1 where the source's file is what is in force and was fetched, if it is fetched; else 0.",
     );
     let mut success_times = Family::gauge(
         "sluis_blocklist_last_reload_success_timestamp_seconds",
-        "When the source's file was last found to be good.",
+        "When what is in force was last found to be what the file has, or the server.",
     );
     let mut dropped =
         Family::gauge("sluis_blocklist_lines_dropped", "Lines of the feed in force that were left out, by reason.");
+    let mut fetches =
+        Family::counter("sluis_blocklist_fetches_total", "Fetches of a source that has a URL, by how they ended.");
     let mut info =
         Family::gauge("sluis_blocklist_info", "Always 1; the label is the hash of the source's bytes in force.");
     for source in &status.sources {
@@ -84,11 +93,14 @@ fn sources(status: &BlocklistStatus) -> Vec<Family> {
             let lines = source.dropped.iter().find(|lines| lines.reason == reason);
             dropped.add(&[name, ("reason", reason.label())], lines.map_or(0, |lines| lines.count) as f64);
         }
+        for (result, count) in source.remote.iter().flat_map(|remote| FetchResult::ALL.iter().zip(&remote.fetches)) {
+            fetches.add(&[name, ("result", result.label())], *count as f64);
+        }
         if let Some(sha256) = source.sha256 {
             info.add(&[name, ("sha256", &sha256.to_string())], 1.0);
         }
     }
-    vec![names, successful, success_times, dropped, info]
+    vec![names, successful, success_times, dropped, fetches, info]
 }
 
 fn blocks(blocklist: &BlocklistView) -> Vec<Family> {

@@ -155,7 +155,7 @@ mod tests {
         let source = |name: &str, text: &str, content| {
             let path = directory.path().join(name);
             std::fs::write(&path, text).expect("written");
-            SourceConfig { name: name.to_owned(), path, content }
+            SourceConfig { name: name.to_owned(), path, content, remote: None }
         };
         let feed = SourceContent::Feed {
             format: FeedFormat::Domains(Scope::Subtree),
@@ -168,6 +168,7 @@ mod tests {
             never_block: Vec::new(),
             max_shrink_percent: 50,
             max_error_percent: 1,
+            max_memory_mib: None,
             has_operator_url: true,
             sources: vec![
                 source("records", RECORDS, SourceContent::Decisions),

@@ -155,6 +155,7 @@ pub(super) fn source(name: &str) -> SourceStatus {
         errors: Arc::default(),
         warnings: Arc::default(),
         dropped: Arc::default(),
+        remote: None,
     }
 }
 
@@ -186,6 +187,7 @@ pub(super) fn healthy() -> Fake {
         }),
         reloads: ReloadCounts { applied: 6, unchanged: 2, refused: 1 },
         next_change: None,
+        retired_indexes: 0,
     };
     let mut forum = decision("2026-11-harassment-forum");
     forum.summary = vec![("en".to_owned(), "Not accessible.".to_owned())];

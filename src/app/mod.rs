@@ -114,8 +114,12 @@ impl Starting {
         let logging = logging::init(&config.logging).map_err(|error| failed(error.to_string()))?;
         panics::install();
         let ending = runtime.block_on(async {
-            let signals = signals.and_stops()?;
-            let running = Running::start(config, logging, inherited, program).await?;
+            let mut signals = signals.and_stops()?;
+            let running = tokio::select! {
+                running = Running::start(config, logging, inherited, program) => running?,
+                // Nothing was begun: a start that waits for a list's server need not be waited for.
+                () = signals.stops.next() => return Ok(Ending::Finished),
+            };
             announce(&running.bound);
             Ok(running.control(signals, reread).await)
         });
@@ -178,6 +182,7 @@ impl Running {
             leave = Leave::TakenOver(pid);
         }
         let Self { parts, workers, handover, stop, admin_stop, .. } = self;
+        parts.reload.end_fetches();
         // What is left is the workers' own sockets: they close when their queues are empty.
         drop(handover);
         let (drain, metrics) = (parts.drain(), Arc::clone(&parts.shared.metrics));

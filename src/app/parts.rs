@@ -64,7 +64,7 @@ impl Parts {
     ) -> Result<Self, StartError> {
         let started_at = Timestamp::now();
         let metrics = Arc::new(Metrics::new(workers, config.proxy.listeners.iter().map(|l| l.name.clone())));
-        let lists = reload::start(config.blocklist.clone(), workers);
+        let lists = reload::fetch_and_start(config.blocklist.clone(), workers).await;
         let certificates = start_tls(&config);
         let notices = Notices::load(&notice_config(&config));
         let settings = settings(&config.proxy, &metrics, &[]);

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use url::{Position, Url};
+
 use super::decision::Decision;
 use super::pattern::{Pattern, Reach};
 
@@ -19,6 +21,9 @@ pub struct Config {
     pub max_shrink_percent: u8,
     /// A feed with more lines than this that are not names is refused.
     pub max_error_percent: u8,
+    /// The most that the index may take, the names of all sources included, in MiB; none: what the machine, the control
+    /// group and the resource limits have left.
+    pub max_memory_mib: Option<u64>,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceConfig>,
     /// Where the last good bytes of every source are kept.
@@ -33,10 +38,35 @@ pub struct Config {
 pub struct SourceConfig {
     /// The name in configuration and metrics.
     pub name: String,
-    /// The file.
+    /// The file; where the list is fetched, the one that is kept of it.
     pub path: PathBuf,
     /// How to read it.
     pub content: SourceContent,
+    /// Where the list is fetched from, if it is.
+    pub remote: Option<RemoteConfig>,
+}
+
+/// A list that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteConfig {
+    /// `http` or `https`, with a host, without user name, password and fragment.
+    pub url: Url,
+    /// How often it is asked for.
+    pub refresh: Duration,
+    /// The longest that one fetch may take, redirects included.
+    pub timeout: Duration,
+    /// A list with more bytes is refused.
+    pub max_bytes: u64,
+    /// PEM file of the roots that the server is checked against, instead of the platform's.
+    pub ca: Option<PathBuf>,
+}
+
+impl RemoteConfig {
+    /// The URL as it may be shown: a query often has a key in it.
+    pub fn shown_url(&self) -> String {
+        let shown = &self.url[..Position::AfterPath];
+        if self.url.query().is_some() { format!("{shown}?...") } else { shown.to_owned() }
+    }
 }
 
 /// How a source's file is read.

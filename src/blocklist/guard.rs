@@ -23,6 +23,25 @@ pub(super) struct Guarded {
     pub(super) dropped: Vec<DroppedLines>,
 }
 
+impl Guarded {
+    /// What was parsed, whatever the guards say; what is said of it is put where it belongs.
+    pub(super) fn unguarded(mut parsed: ParsedSource) -> Self {
+        let mut dropped = Vec::new();
+        let findings = std::mem::take(&mut parsed.findings);
+        let mut warnings = std::mem::take(&mut parsed.odd);
+        if parsed.lines.wrong > 0 {
+            drop_lines(&mut dropped, DropReason::NotAName, u64::from(parsed.lines.wrong), findings);
+        } else {
+            warnings.extend(findings);
+        }
+        if parsed.lines.skipped > 0 {
+            drop_lines(&mut dropped, DropReason::OtherRule, u64::from(parsed.lines.skipped), []);
+        }
+        dropped.append(&mut parsed.dropped);
+        Self { parsed, warnings, dropped }
+    }
+}
+
 /// A parsed source before it has passed.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
@@ -106,24 +125,13 @@ fn guard_decisions(candidate: Candidate<'_>, config: &Config) -> Result<Guarded,
 }
 
 fn guard_feed(candidate: Candidate<'_>) -> Result<Guarded, Vec<Finding>> {
-    let Candidate { file, mut parsed, .. } = candidate;
-    let mut dropped = Vec::new();
-    let findings = std::mem::take(&mut parsed.findings);
-    let mut warnings = std::mem::take(&mut parsed.odd);
-    if parsed.lines.wrong > 0 {
-        drop_lines(&mut dropped, DropReason::NotAName, u64::from(parsed.lines.wrong), findings);
-    } else {
-        warnings.extend(findings);
-    }
-    if parsed.lines.skipped > 0 {
-        drop_lines(&mut dropped, DropReason::OtherRule, u64::from(parsed.lines.skipped), []);
-    }
-    dropped.append(&mut parsed.dropped);
-    if parsed.names.len() == parsed.names.exceptions() {
+    let guarded = Guarded::unguarded(candidate.parsed);
+    let names = &guarded.parsed.names;
+    if names.len() == names.exceptions() {
         let message = "the list has no name in it; its last good content stays in force";
-        return Err(vec![Finding::error(Place::file(file), message)]);
+        return Err(vec![Finding::error(Place::file(candidate.file), message)]);
     }
-    Ok(Guarded { parsed, warnings, dropped })
+    Ok(guarded)
 }
 
 /// Why a source may not lose so many of its distinct patterns at once. 0 before: it may be as small as it is.

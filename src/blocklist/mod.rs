@@ -16,6 +16,7 @@ mod source;
 pub mod guard;
 pub mod status;
 pub mod store;
+pub mod versions;
 
 pub mod reload;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::guard::DroppedLines;
+pub use super::source::remote::{FetchResult, RemoteStatus};
 use crate::finding::Finding;
 use crate::whole_file::Sha256;
 
@@ -24,6 +25,8 @@ pub struct BlocklistStatus {
     pub reloads: ReloadCounts,
     /// When a decision starts or ends by itself next.
     pub next_change: Option<Timestamp>,
+    /// Generations that are not in force any more and that somebody still reads: their memory is not free yet.
+    pub retired_indexes: usize,
 }
 
 /// One source.
@@ -53,9 +56,26 @@ pub struct SourceStatus {
     pub warnings: Arc<[Finding]>,
     /// Lines that do nothing, by reason.
     pub dropped: Arc<[DroppedLines]>,
+    /// How its fetches went; none where the list is a file of the operator's.
+    pub remote: Option<RemoteStatus>,
 }
 
 impl SourceStatus {
+    /// Adds what is known of its fetches to what is known of its file.
+    pub(super) fn add_fetches(&mut self, remote: RemoteStatus) {
+        let sha256 = self.sha256.map(|hash| hash.to_string());
+        // What the file says of itself is that it is what is in force. What counts here is when the server last did.
+        self.last_success = match remote.confirmed.iter().find(|(confirmed, _)| Some(confirmed) == sha256.as_ref()) {
+            Some((_, at)) => Some(*at),
+            None if remote.confirmed.is_empty() => None,
+            None => self.last_success,
+        };
+        if let Some(failure) = &remote.failure {
+            self.errors = std::iter::once(failure).chain(&*self.errors).cloned().collect();
+        }
+        self.remote = Some(remote);
+    }
+
     /// The first error, as text with its place.
     pub fn error(&self) -> Option<String> {
         self.errors.first().map(|finding| {

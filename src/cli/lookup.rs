@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::output::{complain, paragraphs, print};
 use super::{ConfigurationFile, Exit, Format, load};
-use crate::blocklist::index::{Explanation, Index, Match, Moment, Outranked, Standing};
+use crate::blocklist::index::{
+    CoveringException, ExceptionEffect, Explanation, Index, LiftedBy, Match, Moment, Outranked, Standing,
+};
 use crate::blocklist::reload;
 use crate::config::Config;
 use crate::finding::Finding;
@@ -62,7 +64,9 @@ fn parse(texts: &[String]) -> Result<Vec<HostName>, String> {
     for text in texts {
         match HostName::from_list_entry(text) {
             Ok(host) => hosts.push(host),
-            Err(error) => problems.push_str(&format!("error: \"{text}\" is no host: {error}\n")),
+            Err(error) => problems.push_str(&format!(
+                "error: \"{text}\" is no host: {error}. Give a name or an address, without scheme, port and path\n"
+            )),
         }
     }
     if problems.is_empty() { Ok(hosts) } else { Err(problems) }
@@ -79,8 +83,11 @@ impl Lookup<'_> {
     fn json(&self, host: &HostName) -> Value {
         let verdict = self.index.verdict(host, &self.moment);
         let block = verdict.block.as_ref();
+        let besides = self.index.explain(host, &self.moment);
+        let besides = besides.iter().filter(|explanation| !matches!(explanation.standing, Standing::Blocks));
         json!({
             "host": host.as_str(),
+            "unicode": unicode(host),
             "verdict": if block.is_some() { "block" } else { "pass" },
             "decision": block.map(|entry| entry.decision.id.as_str()),
             "source": block.map(|entry| self.source(entry.source_index)),
@@ -88,6 +95,8 @@ impl Lookup<'_> {
             "line": block.map(|entry| entry.line),
             "pattern": block.map(|entry| entry.pattern().to_string()),
             "shadow": verdict.shadow.as_ref().map(|entry| self.shadow(entry)),
+            "besides": besides.map(|explanation| self.entry(explanation)).collect::<Value>(),
+            "exceptions": self.exceptions(host).iter().map(|covering| self.exception(covering)).collect::<Value>(),
         })
     }
 
@@ -101,54 +110,98 @@ impl Lookup<'_> {
         })
     }
 
+    fn entry(&self, explanation: &Explanation<'_>) -> Value {
+        let entry = &explanation.entry;
+        let (standing, why) = self.standing(&explanation.standing);
+        json!({
+            "decision": entry.decision.id,
+            "source": self.source(entry.source_index),
+            "path": self.path(entry.source_index),
+            "line": entry.line,
+            "pattern": entry.pattern().to_string(),
+            "standing": standing,
+            "why": why,
+        })
+    }
+
+    fn exception(&self, covering: &CoveringException<'_>) -> Value {
+        let CoveringException { exception, effect } = covering;
+        let (standing, why) = effect_of(*effect, exception.exception.is_some());
+        json!({
+            "exception": exception.exception.map(|record| record.id.as_str()),
+            "source": self.source(exception.source_index),
+            "path": self.path(exception.source_index),
+            "line": exception.line,
+            "pattern": exception.pattern.to_string(),
+            "standing": standing,
+            "why": why,
+        })
+    }
+
     fn text(&self, host: &HostName) -> String {
         let block = self.index.verdict(host, &self.moment).block;
-        let mut text = match &block {
-            None => format!("{host}: pass\n"),
-            Some(entry) => {
-                let decision = entry.decision;
-                format!(
-                    "{host}: block\n  decision  {} ({}, by {})\n  source    {}\n  pattern   {}\n",
-                    decision.id,
-                    decision.basis.name(),
-                    decision.decided_by,
-                    self.place(entry),
-                    entry.pattern(),
-                )
-            }
+        let verdict = if block.is_some() { "block" } else { "pass" };
+        let mut text = match unicode(host) {
+            Some(unicode) => format!("{host} ({unicode}): {verdict}\n"),
+            None => format!("{host}: {verdict}\n"),
         };
+        if let Some(entry) = &block {
+            let decision = entry.decision;
+            text.push_str(&format!(
+                "  decision  {} ({}, by {})\n  source    {}\n  pattern   {}\n",
+                decision.id,
+                decision.basis.name(),
+                decision.decided_by,
+                self.place(entry.source_index, entry.line),
+                entry.pattern(),
+            ));
+        }
         for explanation in self.index.explain(host, &self.moment) {
-            text.push_str(&self.besides(&explanation).unwrap_or_default());
+            if !matches!(explanation.standing, Standing::Blocks) {
+                let (entry, (_, why)) = (&explanation.entry, self.standing(&explanation.standing));
+                let place = self.place(entry.source_index, entry.line);
+                text.push_str(&format!("  besides   {} at {place}: {why}\n", entry.decision.id));
+            }
+        }
+        for CoveringException { exception, effect } in self.exceptions(host) {
+            // One that lifts stands with what it lifts.
+            if effect != ExceptionEffect::Lifts {
+                let (_, why) = effect_of(effect, exception.exception.is_some());
+                let place = self.place(exception.source_index, exception.line);
+                text.push_str(&format!("  besides   {} at {place}: {why}\n", named(&exception)));
+            }
         }
         text
     }
 
-    /// How an entry that covers the host and does not block it stands.
-    fn besides(&self, explanation: &Explanation<'_>) -> Option<String> {
-        let why = match &explanation.standing {
-            Standing::Blocks => return None,
-            Standing::Shadows => "is in shadow mode: counted, not blocked".to_owned(),
-            Standing::Outranked(Outranked::Specific) => "is not as specific".to_owned(),
-            Standing::Outranked(Outranked::Basis) => "has the weaker basis".to_owned(),
-            Standing::Outranked(Outranked::Date) => "was decided later".to_owned(),
-            Standing::Outranked(Outranked::Id) => "has the larger id".to_owned(),
-            Standing::Outranked(Outranked::Repeated) => "says the same once more".to_owned(),
-            Standing::Begins(moment) => format!("begins at {moment}"),
-            Standing::Ended(moment) => format!("ended at {moment}"),
-            Standing::Elsewhere => "is for visitors from certain countries only".to_owned(),
+    /// How an entry that covers the host stands, for tools and for people.
+    fn standing(&self, standing: &Standing<'_>) -> (&'static str, String) {
+        let outranked = |why: &str| ("outranked", why.to_owned());
+        match standing {
+            Standing::Blocks => ("blocks", "blocks".to_owned()),
+            Standing::Shadows => ("shadow", "is in shadow mode: counted, not blocked".to_owned()),
+            Standing::Outranked(Outranked::Specific) => outranked("is not as specific"),
+            Standing::Outranked(Outranked::Basis) => outranked("has the weaker basis"),
+            Standing::Outranked(Outranked::Date) => outranked("was decided later"),
+            Standing::Outranked(Outranked::Id) => outranked("has the larger id"),
+            Standing::Outranked(Outranked::Repeated) => outranked("says the same once more"),
+            Standing::Begins(moment) => ("not-yet", format!("begins at {moment}")),
+            Standing::Ended(moment) => ("ended", format!("ended at {moment}")),
+            Standing::Elsewhere => ("elsewhere", "is for visitors from certain countries only".to_owned()),
             Standing::Lifted(lift) => {
-                let record = lift.exception.map(|exception| format!("exception {} ", exception.id)).unwrap_or_default();
-                let path = self.path(lift.source_index).unwrap_or_default();
-                format!("is lifted by {record}{} at {path}:{}", lift.pattern, lift.line)
+                let place = self.place(lift.source_index, lift.line);
+                ("lifted", format!("is lifted by {} at {place}", named(lift)))
             }
-        };
-        let entry = &explanation.entry;
-        Some(format!("  besides   {} at {}: {why}\n", entry.decision.id, self.place(entry)))
+        }
     }
 
-    fn place(&self, entry: &Match<'_>) -> String {
-        let path = self.path(entry.source_index).unwrap_or_default();
-        format!("{} {path}:{}", self.source(entry.source_index), entry.line)
+    fn exceptions(&self, host: &HostName) -> Vec<CoveringException<'_>> {
+        self.index.exceptions_over(host, &self.moment)
+    }
+
+    fn place(&self, source_index: u16, line: u32) -> String {
+        let path = self.path(source_index).unwrap_or_default();
+        format!("{} {path}:{line}", self.source(source_index))
     }
 
     fn source(&self, source_index: u16) -> &str {
@@ -160,4 +213,35 @@ impl Lookup<'_> {
         let source = self.config.blocklist.sources.iter().find(|source| source.name == name)?;
         Some(source.path.display().to_string())
     }
+}
+
+/// What an exception does, for tools and for people.
+fn effect_of(effect: ExceptionEffect, is_record: bool) -> (&'static str, String) {
+    match effect {
+        ExceptionEffect::Lifts => ("lifts", "lifts what would block this host".to_owned()),
+        ExceptionEffect::Outranked => ("outranked", "another exception comes first".to_owned()),
+        ExceptionEffect::Begins(moment) => ("not-yet", format!("begins at {moment}")),
+        ExceptionEffect::Ended(moment) => ("ended", format!("ended at {moment}")),
+        ExceptionEffect::Important => {
+            ("important", "lifts nothing: its feed says that this block is important".to_owned())
+        }
+        ExceptionEffect::NothingToLift if is_record => {
+            ("nothing-to-lift", "lifts nothing: no feed blocks this host".to_owned())
+        }
+        ExceptionEffect::NothingToLift => {
+            ("nothing-to-lift", "lifts nothing: its feed does not block this host".to_owned())
+        }
+    }
+}
+
+/// An exception by its id, where it is a record, and its pattern.
+fn named(exception: &LiftedBy<'_>) -> String {
+    let id = exception.exception.map(|record| format!("{} ", record.id)).unwrap_or_default();
+    format!("exception {id}{}", exception.pattern)
+}
+
+/// The name as its readers write it, where that is not what is compared (UTS 46).
+fn unicode(host: &HostName) -> Option<String> {
+    let (unicode, result) = idna::domain_to_unicode(host.as_str());
+    (result.is_ok() && unicode != host.as_str()).then_some(unicode)
 }

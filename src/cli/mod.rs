@@ -10,6 +10,7 @@ mod serve;
 
 mod check;
 mod demo;
+mod diff;
 mod healthcheck;
 mod lookup;
 mod packaging;
@@ -46,6 +47,8 @@ enum Command {
     Check(check::Arguments),
     /// Print the verdict for each host, with decision, source and line
     Lookup(lookup::Arguments),
+    /// Print what came and what went between two versions of a list file
+    Diff(diff::Arguments),
     /// Ask the running instance whether it is ready
     Healthcheck(ConfigurationFile),
     /// Print the completions for a shell
@@ -89,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Serve(file) => serve::run(&file.config),
         Command::Check(arguments) => check::run(&arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Healthcheck(file) => healthcheck::run(&file.config),
         Command::Completions { shell } => packaging::completions(shell),
         Command::Man => packaging::man(),
@@ -122,7 +126,7 @@ mod tests {
     fn every_command_of_the_contract_is_there_and_no_other() {
         let command = Arguments::command();
         let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-        assert_eq!(names, ["demo", "serve", "check", "lookup", "healthcheck", "completions", "man"]);
+        assert_eq!(names, ["demo", "serve", "check", "lookup", "diff", "healthcheck", "completions", "man"]);
     }
 
     #[test]
@@ -135,6 +139,9 @@ mod tests {
             "sluis check --config a.toml --format json --strict",
             "sluis lookup a.example",
             "sluis lookup --config a.toml --format text a.example b.example",
+            "sluis diff old.toml new.toml",
+            "sluis diff --list-format domains --scope subtree --format json - new.txt",
+            "sluis diff --source feed --config a.toml old.txt -",
             "sluis healthcheck --config=a.toml",
             "sluis completions bash",
             "sluis man",
@@ -155,6 +162,12 @@ mod tests {
             "sluis check --format",
             "sluis lookup",
             "sluis lookup --strict a.example",
+            "sluis diff old.toml",
+            "sluis diff --list-format words old.txt new.txt",
+            "sluis diff --scope below old.txt new.txt",
+            "sluis diff --source feed --scope exact old.txt new.txt",
+            "sluis diff --source feed --list-format domains old.txt new.txt",
+            "sluis diff --config a.toml old.txt new.txt",
             "sluis demo --listen 8080",
             "sluis demo --listen localhost:8080",
             "sluis completions",

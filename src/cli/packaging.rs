@@ -56,7 +56,9 @@ mod tests {
         let mut page = Vec::new();
         render(&mut page).expect("writing to memory");
         let page = String::from_utf8(page).expect("text");
-        for expected in [".TH", "COMMAND DEMO", "COMMAND LOOKUP", "listen\\-tls", "strict", "USR2", "Exit status"] {
+        for expected in
+            [".TH", "COMMAND DEMO", "COMMAND LOOKUP", "COMMAND DIFF", "listen\\-tls", "strict", "USR2", "Exit status"]
+        {
             assert!(page.contains(expected), "no {expected} in\n{page}");
         }
     }

@@ -22,6 +22,7 @@ mod file;
 
 mod listeners;
 mod routes;
+mod remote;
 mod sources;
 
 use std::net::SocketAddr;

@@ -83,6 +83,7 @@ pub(super) struct Blocklist<'d> {
     pub(super) never_block: Option<Texts<'d>>,
     pub(super) max_shrink_percent: Option<Located<u64>>,
     pub(super) max_error_percent: Option<Located<u64>>,
+    pub(super) max_memory_mib: Option<Located<u64>>,
     pub(super) sources: Vec<Source<'d>>,
 }
 
@@ -91,12 +92,25 @@ pub(super) struct Blocklist<'d> {
 pub(super) struct Source<'d> {
     pub(super) name: Text<'d>,
     pub(super) path: Option<Text<'d>>,
+    pub(super) has_path: bool,
+    pub(super) remote: Remote<'d>,
     pub(super) format: Option<Text<'d>>,
     pub(super) scope: Option<Located<&'static str>>,
     /// Whether the key is there, with a value that can be used or not.
     pub(super) has_scope: bool,
     pub(super) decision: Option<Table<'d>>,
     pub(super) has_decision: bool,
+}
+
+/// The keys of a source whose list is fetched.
+#[derive(Debug)]
+pub(super) struct Remote<'d> {
+    pub(super) url: Option<Text<'d>>,
+    pub(super) has_url: bool,
+    pub(super) refresh: Option<Located<Duration>>,
+    pub(super) timeout: Option<Located<Duration>>,
+    pub(super) max_mib: Option<Located<u64>>,
+    pub(super) ca: Option<Text<'d>>,
 }
 
 /// `[upstream.NAME]`.
@@ -216,6 +230,7 @@ fn blocklist(table: Reader<'_>) -> Blocklist<'_> {
         never_block: table.strings("never_block"),
         max_shrink_percent: table.integer("max_shrink_percent"),
         max_error_percent: table.integer("max_error_percent"),
+        max_memory_mib: table.integer("max_memory_mib"),
         sources: each(table.named("source", "blocklist.source.NAME"), source),
     };
     table.finish();
@@ -225,7 +240,16 @@ fn blocklist(table: Reader<'_>) -> Blocklist<'_> {
 fn source<'d>(name: Text<'d>, table: Reader<'d>) -> Source<'d> {
     let raw = Source {
         name,
-        path: table.required_text("path", "the file that holds the list"),
+        path: table.text("path"),
+        has_path: table.table().has("path"),
+        remote: Remote {
+            url: table.text("url"),
+            has_url: table.table().has("url"),
+            refresh: table.duration("refresh"),
+            timeout: table.duration("timeout"),
+            max_mib: table.integer("max_mib"),
+            ca: table.text("ca"),
+        },
         format: table.text("format"),
         scope: table.choice("scope"),
         has_scope: table.table().has("scope"),

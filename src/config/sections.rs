@@ -196,24 +196,55 @@ const BLOCKLIST: Section = Section {
             "1",
             "A feed with more lines than this that are not names is refused.",
         ),
+        key(
+            "max_memory_mib",
+            Kind::Integer(1, 1_048_576),
+            "what the machine, the control group and the resource limits have left",
+            "The most that the index may take, the names of all sources included, in MiB. Checked before an index is built: a list that would need more is refused, and the others go on.",
+        ),
         table("source", "The files that decisions come from."),
     ],
 };
 
 const SOURCE: Section = Section {
     name: "blocklist.source.NAME",
-    about: "A file that decisions come from: decision records, or a feed of names under one decision.",
+    about: "A file or a URL that decisions come from: decision records, or a feed of names under one decision.",
     keys: &[
         key(
             "path",
             Kind::Path,
-            REQUIRED,
+            "required without url",
             "The file; watched. One that ends in .gz or .zst is decompressed (gzip, zstd), and its format follows from what stands before that.",
+        ),
+        key(
+            "url",
+            Kind::Text,
+            "required without path",
+            "The list is fetched from there, `https://` or `http://`, and kept in `server.state_directory`, which it needs.",
+        ),
+        key(
+            "refresh",
+            Kind::Duration(SECOND, 7 * DAY),
+            "\"1h\"",
+            "How often a `url` is asked whether the list has changed; after failures less often.",
+        ),
+        key(
+            "timeout",
+            Kind::Duration(100, HOUR),
+            "\"5m\"",
+            "The longest that one fetch of a `url` takes. A server that is silent for 30 s is given up before.",
+        ),
+        key("max_mib", Kind::Integer(1, 1_024), "256", "A list at a `url` with more MiB is refused."),
+        key(
+            "ca",
+            Kind::Path,
+            "the platform's roots",
+            "PEM file of the roots that the server of a `url` is checked against instead.",
         ),
         key(
             "format",
             Kind::Choice(&["decisions", "domains", "hosts", "adblock", "dnsmasq", "rpz"]),
-            "decisions where the path ends in .toml, else required",
+            "decisions where the path or URL ends in .toml, else required",
             "How to read it.",
         ),
         key(

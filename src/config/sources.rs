@@ -14,6 +14,7 @@ use crate::blocklist::format::fields;
 use super::check::Check;
 use super::raw::{Blocklist, Source};
 use super::reader::{did_you_mean, one_of};
+use super::remote;
 use super::values;
 
 /// The formats.
@@ -32,16 +33,18 @@ pub(super) fn blocklist(
     let never_block =
         patterns.filter_map(|text| check.value("blocklist.never_block", Some(text), values::pattern)).collect();
     let mut taken = Taken { check, paths: HashMap::new(), ids: HashMap::new() };
+    let state = state_directory.as_deref();
     Config {
         settle: raw.settle.map_or(Duration::from_millis(200), |found| found.value),
         poll: raw.poll.map_or(Duration::from_secs(5), |found| found.value),
         never_block,
         max_shrink_percent: percent(raw.max_shrink_percent.map(|found| found.value), 50),
         max_error_percent: percent(raw.max_error_percent.map(|found| found.value), 1),
+        max_memory_mib: raw.max_memory_mib.map(|found| found.value),
         sources: raw
             .sources
             .into_iter()
-            .filter_map(|source| one_source(check, source, &mut taken, has_operator_url))
+            .filter_map(|source| one_source(check, source, &mut taken, state, has_operator_url))
             .collect(),
         state_directory,
         has_operator_url,
@@ -52,18 +55,19 @@ fn one_source(
     check: Check<'_>,
     raw: Source<'_>,
     taken: &mut Taken<'_>,
+    state_directory: Option<&Path>,
     has_operator_url: bool,
 ) -> Option<SourceConfig> {
     let name = check.name("blocklist.source", &raw.name);
-    let path = check.path(raw.path.as_ref());
-    if let (Some(path), Some(text)) = (&path, &raw.path) {
+    let (path, remote) = remote::location(check, &raw, state_directory);
+    if let (Some(path), Some(text)) = (&path, raw.path.as_ref().or(raw.remote.url.as_ref())) {
         taken.path(path, &name, &text.span);
     }
     let content = match format(check, &raw, path.as_deref())? {
         "decisions" => decisions(check, &raw, &name),
         word => feed(check, raw, word, &name, taken, has_operator_url)?,
     };
-    Some(SourceConfig { name, path: path?, content })
+    Some(SourceConfig { name, path: path?, content, remote })
 }
 
 /// The format: as it is named, else by the ending of the path, of which one that says how it is compressed is no part.

@@ -170,6 +170,109 @@ fn lookup_names_decision_source_line_and_pattern() {
 }
 
 #[test]
+fn lookup_says_what_else_covers_a_host_and_why_it_lost() {
+    let exception = |id: &str, host: &str| {
+        format!(
+            "[[exception]]\nid = \"{id}\"\nhosts = [\"{host}\"]\ndecided_by = \"desk\"\ndecided_at = 2026-01-02\n\
+             reason = \"listed by mistake\"\n\n"
+        )
+    };
+    let shadow = record("tried", ".blocked.example").replace("basis", "mode = \"shadow\"\nbasis");
+    let ended = record("ended", "blocked.example").replace("decided_at", "effective_until = 2026-02-01\ndecided_at");
+    let records = record("policy-1", ".blocked.example")
+        + &shadow
+        + &ended
+        + &exception("fine", ".fine.example")
+        + &exception("idle", ".b\u{fc}cher.example")
+        + &exception("no-use", "blocked.example");
+    let folder = folder(&setup().records(records).feed("bad.fine.example\nblocked.example\n"));
+    let lookup =
+        |arguments: &[&str]| sluis(folder.path(), &[&["lookup", "--config", "sluis.toml"][..], arguments].concat());
+    let hosts = ["blocked.example", "bad.fine.example", "B\u{dc}CHER.example", "xn--bcher-kva.example", "open.example"];
+    let text = lookup(&hosts);
+    let expected = "blocked.example: block\n  decision  policy-1 (policy, by desk)\n  source    decisions \
+        blocklist.toml:3\n  pattern   .blocked.example\n\
+        \x20 besides   ended at decisions blocklist.toml:18: ended at 2026-02-02T00:00:00Z\n\
+        \x20 besides   feed-1 at feed feed.txt:2: is lifted by exception no-use blocked.example at decisions \
+        blocklist.toml:40\n\
+        \x20 besides   tried at decisions blocklist.toml:10: is in shadow mode: counted, not blocked\n\
+        bad.fine.example: pass\n  besides   feed-1 at feed feed.txt:1: is lifted by exception fine .fine.example at decisions \
+        blocklist.toml:26\n\
+        xn--bcher-kva.example (b\u{fc}cher.example): pass\n  besides   exception idle .xn--bcher-kva.example at decisions \
+        blocklist.toml:33: lifts nothing: no feed blocks this host\n";
+    assert!(text.stdout.starts_with(expected), "{}\nis not\n{expected}", text.stdout);
+    assert!(text.stdout.ends_with("\nopen.example: pass\n"), "{}", text.stdout);
+
+    let answers: Value = serde_json::from_str(&lookup(&[&["--format", "json"][..], &hosts].concat()).stdout).unwrap();
+    let standings = |index: usize, list: &str| -> Vec<String> {
+        let entries = answers[index][list].as_array().unwrap().iter();
+        let shown = |entry: &Value| {
+            let id = entry["decision"].as_str().or_else(|| entry["exception"].as_str()).unwrap();
+            format!(
+                "{id} {} {} {}",
+                entry["standing"].as_str().unwrap(),
+                entry["path"].as_str().unwrap(),
+                entry["line"]
+            )
+        };
+        entries.map(shown).collect()
+    };
+    let besides = ["ended ended blocklist.toml 18", "feed-1 lifted feed.txt 2", "tried shadow blocklist.toml 10"]
+        .map(str::to_owned);
+    assert_eq!(standings(0, "besides"), besides);
+    assert_eq!(standings(0, "exceptions"), ["no-use lifts blocklist.toml 40"]);
+    assert_eq!(standings(1, "exceptions"), ["fine lifts blocklist.toml 26"]);
+    assert_eq!(standings(2, "exceptions"), ["idle nothing-to-lift blocklist.toml 33"]);
+    assert_eq!(answers[2]["unicode"], "b\u{fc}cher.example");
+    assert_eq!(answers[2], answers[3], "both spellings are one host");
+    assert!(answers[4]["unicode"].is_null() && standings(4, "besides").is_empty());
+    for key in ["source", "pattern", "why"] {
+        assert!(answers[0]["besides"][0][key].is_string() && answers[2]["exceptions"][0][key].is_string(), "{key}");
+    }
+
+    let wrong = lookup(&["open.example", "https://open.example/", "open.example:80", "a..b"]);
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (2, ""));
+    for expected in ["\"https://open.example/\" is no host", "\"open.example:80\" is no host", "\"a..b\" is no host"] {
+        let line = wrong.stderr.lines().find(|line| line.contains(expected)).unwrap_or_default();
+        assert!(line.ends_with("without scheme, port and path"), "{}", wrong.stderr);
+    }
+}
+
+#[test]
+fn check_tells_tools_which_lines_of_a_feed_do_nothing() {
+    let mut names: String = (0..200).map(|number| format!("n{number}.example\n")).collect();
+    names.push_str("  not a name\n.co.uk\nedge.example\ngithub.io\n");
+    let folder = folder(&clean().feed(&names));
+    let finished = sluis(folder.path(), &["check", "--config", "sluis.toml", "--format", "json"]);
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{}", finished.stdout);
+    let document: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let findings = document["findings"].as_array().expect("a list");
+    let expected = [
+        (201, 3, "  not a name", "is not a name"),
+        (202, 1, ".co.uk", "is a public suffix"),
+        (203, 1, "edge.example", "which never_block protects"),
+        (204, 1, "github.io", "public suffix of one company"),
+    ];
+    for (line, column, excerpt, message) in expected {
+        let finding = findings.iter().find(|finding| finding["line"] == line).unwrap_or_else(|| panic!("no {line}"));
+        assert_eq!((&finding["file"], &finding["severity"]), (&"feed.txt".into(), &"warning".into()));
+        assert_eq!((&finding["column"], &finding["excerpt"]), (&column.into(), &excerpt.into()), "{finding}");
+        assert!(finding["message"].as_str().unwrap().contains(message), "{finding}");
+    }
+    assert_eq!((findings.len(), &document["summary"]["warnings"]), (expected.len(), &4.into()), "{findings:#?}");
+    let strict = sluis(folder.path(), &["check", "--config", "sluis.toml", "--format", "json", "--strict"]);
+    assert_eq!(strict.code, 78, "what does nothing is a warning, which --strict takes for an error");
+
+    // One line more is too many: the error comes first, and the lines with it.
+    fs::write(folder.path().join("feed.txt"), "a.example\nnot a name\n").unwrap();
+    let finished = sluis(folder.path(), &["check", "--config", "sluis.toml", "--format", "json"]);
+    let document: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let (first, second) = (&document["findings"][0], &document["findings"][1]);
+    assert_eq!((finished.code, &first["severity"], &second["severity"]), (78, &"error".into(), &"warning".into()));
+    assert!(first["file"] == "feed.txt" && first["line"].is_null() && second["line"] == 2, "{document}");
+}
+
+#[test]
 fn healthcheck_asks_the_configured_admin_address() {
     for (answer, code) in [("200 OK", 0), ("503 Service Unavailable", 1)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -82,7 +82,10 @@ fn sources(shown: &Shown<'_>, items: &mut Vec<Html>) {
     for source in &shown.blocklist.status.sources {
         if !source.errors.is_empty() {
             let title = |html: &mut Html| {
-                html.markup("Source ").text(&source.name).markup(": the file is not what is in force.");
+                let not_fetched = source.remote.as_ref().is_some_and(|remote| remote.failure.is_some());
+                let what =
+                    if not_fetched { ": the list cannot be fetched." } else { ": the file is not what is in force." };
+                html.markup("Source ").text(&source.name).markup(what);
             };
             items.push(bad(title, &source.errors));
         }

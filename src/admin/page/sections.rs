@@ -57,7 +57,7 @@ pub(super) fn sources(shown: &Shown<'_>) -> Html {
     for source in &shown.blocklist.status.sources {
         html.markup("<tr><th scope=\"row\">").text(&source.name);
         html.markup("<br><span class=\"quiet\">")
-            .text(source.path.display())
+            .text(source_place(source))
             .markup("</span></th><td>")
             .text(source.format);
         html.markup("</td><td class=\"number\">").text(grouped(source.names as u64));
@@ -70,11 +70,20 @@ pub(super) fn sources(shown: &Shown<'_>) -> Html {
     html
 }
 
+/// The file, or the URL where it is fetched.
+fn source_place(source: &SourceStatus) -> String {
+    let url = source.remote.as_ref().map(|remote| remote.url.clone());
+    url.unwrap_or_else(|| source.path.display().to_string())
+}
+
 fn source_loaded(source: &SourceStatus, shown: &Shown<'_>, html: &mut Html) {
     match source.loaded_at {
         Some(at) => html.moment(at, shown.now),
         None => html.markup("<span class=\"quiet\">never</span>"),
     };
+    if let Some(at) = source.remote.as_ref().and_then(|remote| remote.checked_at) {
+        html.markup("<br><span class=\"quiet\">asked for ").moment(at, shown.now).markup("</span>");
+    }
     if let Some(sha256) = source.sha256 {
         let short: String = sha256.to_string().chars().take(HASH_DIGITS).collect();
         html.markup("<br><span class=\"quiet\">SHA-256 <code>").text(short).markup("…</code></span>");
@@ -82,7 +91,12 @@ fn source_loaded(source: &SourceStatus, shown: &Shown<'_>, html: &mut Html) {
 }
 
 fn source_state(source: &SourceStatus, html: &mut Html) {
+    let not_fetched = source.remote.as_ref().and_then(|remote| remote.failure.as_ref());
     match (source.errors.is_empty(), source.from_state) {
+        // The file is good, and nobody knows whether it is still the list.
+        (false, false) if not_fetched.is_some() && source.errors.len() == 1 => {
+            html.markup("<a class=\"state bad\" href=\"#attention\">Not fetched</a>")
+        }
         (false, _) => html.markup("<a class=\"state bad\" href=\"#attention\">Refused</a>"),
         (true, true) => html.markup("<span class=\"state warn\">Stored copy</span>"),
         (true, false) => html.markup("<span class=\"state good\">In force</span>"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
-use super::{Candidate, Index, IndexDecision, Match, Moment, Role};
+use super::{Candidate, Index, IndexDecision, Match, Moment};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
 use crate::host::HostName;
@@ -119,10 +119,7 @@ impl Index {
             return Some(Standing::Elsewhere);
         }
         let lift = self.lift_of(host, candidate, moment.now)?;
-        let (_, record) = self.record(lift.position())?;
-        let exception = self.exception(&lift).filter(|_| lift.role == Role::LiftFeeds).map(|entry| &entry.exception);
-        let (source_index, line, pattern) = (lift.source, record.line, record.view());
-        Some(Standing::Lifted(LiftedBy { exception, source_index, line, pattern }))
+        self.lifted_by(&lift).map(Standing::Lifted)
     }
 }
 

@@ -29,6 +29,7 @@ mod search;
 mod build;
 mod compare;
 mod explain;
+mod lifts;
 mod update;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod oracle;
 pub(super) use build::MAX_BLOCKS;
 pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
+pub use lifts::{CoveringException, ExceptionEffect};
 
 use table::Table;
 use walk::{Masks, NameHasher};

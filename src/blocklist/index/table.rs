@@ -177,7 +177,7 @@ mod tests {
     fn pointer(at: usize) -> Pointer {
         // Values that need all bits of a slot.
         let value = MAX_VALUE - 1 - at as u64;
-        if at % 2 == 0 { Pointer::Record(value) } else { Pointer::List(value) }
+        if at.is_multiple_of(2) { Pointer::Record(value) } else { Pointer::List(value) }
     }
 
     fn table(hashes: &[u64], home_for: usize) -> Table {

@@ -14,6 +14,7 @@ use crate::blocklist::config::{Config, SourceConfig, SourceContent};
 use crate::blocklist::format::FeedInput;
 use crate::blocklist::guard::{Candidate, Guarded, guard};
 use crate::blocklist::index::IndexSource;
+use crate::blocklist::memory::{self, Task};
 use crate::blocklist::parsed::Chunk;
 use crate::blocklist::source;
 use crate::blocklist::source::file::{FILE_BYTES, FileError};
@@ -29,9 +30,6 @@ pub(super) const KIND: &str = "source";
 /// that a rename in the wrong moment does not fail a start.
 const READ_ATTEMPTS: u32 = 20;
 const READ_PAUSE: Duration = Duration::from_millis(50);
-
-/// The ids of records, with their places.
-type RecordIds = Arc<[(String, Place)]>;
 
 /// What there is to do about a source.
 #[derive(Debug)]
@@ -95,10 +93,10 @@ impl Examiner<'_> {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
                 let message = "the file changes while it is read; write to a temporary file and rename it";
-                return refused(None, vec![Finding::error(Place::file(&source.config.path), message)]);
+                return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
             }
             Err(FileError::Changing) => return Step::Changing,
-            Err(FileError::Refused(finding)) => return refused(None, vec![finding]),
+            Err(FileError::Refused(finding)) => return refused(vec![finding]),
         };
         let key = Key::new(file.sha256, &source.config, self.config);
         let may_shrink = self.allow_shrink.contains(&source.config.name);
@@ -110,9 +108,7 @@ impl Examiner<'_> {
         }
         let names_before = if may_shrink { 0 } else { self.names_before(source, file.sha256) };
         match self.parse(source, key, &file.bytes) {
-            Err((findings, ids)) => {
-                Step::Refused(Refused { key: Some(key), findings: findings.into(), by_another_source: false, ids })
-            }
+            Err(refused) => Step::Refused(refused),
             Ok(guarded) => {
                 let ready = self.ready(source, guarded, key, Some(file.bytes));
                 Step::Ready(Box::new(Ready { names_before, ..ready }))
@@ -132,19 +128,29 @@ impl Examiner<'_> {
         }
     }
 
-    /// Reads what the bytes say, as far as they differ from what is in force, and asks the guards. What is wrong comes with the ids of
-    /// the records.
-    fn parse(&self, source: &SourceState, key: Key, bytes: &[u8]) -> Result<Guarded, (Vec<Finding>, RecordIds)> {
+    /// Reads what the bytes say, as far as they differ from what is in force, and asks the guards.
+    fn parse(&self, source: &SourceState, key: Key, bytes: &[u8]) -> Result<Guarded, Refused> {
         let SourceConfig { path: file, content, .. } = &source.config;
+        let refusal = |key, findings: Vec<Finding>, ids| Refused {
+            key,
+            findings: findings.into(),
+            by_another_source: false,
+            ids,
+        };
+        let list = source::compression::decompressed(file, bytes);
+        let list = list.map_err(|finding| refusal(Some(key), vec![finding], Arc::default()))?;
+        if let Some(message) = memory::refuse(task(&source.config, list.len())) {
+            // There may be room the next time.
+            return Err(refusal(None, vec![Finding::error(Place::file(file), message)], Arc::default()));
+        }
         let in_force = source.in_force.as_ref().filter(|in_force| in_force.key.settings == key.settings);
         let known: &[Arc<Chunk>] = in_force.map_or(&[], |in_force| &in_force.content.parsed.chunks);
         let input = FeedInput { file, known, never_block: Some(&self.config.never_block) };
-        let list = source::compression::decompressed(file, bytes);
-        let list = list.map_err(|finding| (vec![finding], RecordIds::default()))?;
         let parsed = source::parse(&source.config, input, &list);
         // A start tells everything that is wrong in one run.
         let ids = if self.trigger == Trigger::Start { parsed.record_places.clone() } else { Vec::new() };
-        guard(Candidate { content, file, bytes: &list, parsed }, self.config).map_err(|findings| (findings, ids.into()))
+        let guarded = guard(Candidate { content, file, bytes: &list, parsed }, self.config);
+        guarded.map_err(|findings| refusal(Some(key), findings, ids.into()))
     }
 
     /// How many names a source has that must not lose too many at once: those in force or, at a start, those of the copy
@@ -168,7 +174,7 @@ impl Examiner<'_> {
     /// A copy was in force once: it may be as small as it is.
     fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
         let key = Key::new(Sha256::of(bytes), &source.config, self.config);
-        self.parse(source, key, bytes).map_err(|(findings, _)| findings)
+        self.parse(source, key, bytes).map_err(|refused| refused.findings.to_vec())
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
@@ -216,7 +222,15 @@ impl Examiner<'_> {
     }
 }
 
-/// A refusal of what could not be read: without a key, it may be good the next time.
-fn refused(key: Option<Key>, findings: Vec<Finding>) -> Step {
-    Step::Refused(Refused { key, findings: findings.into(), by_another_source: false, ids: Arc::default() })
+/// What reading a source of this many bytes is.
+fn task(source: &SourceConfig, bytes: usize) -> Task {
+    match source.content {
+        SourceContent::Decisions => Task::Records(bytes),
+        SourceContent::Feed { .. } => Task::Feed(bytes),
+    }
+}
+
+/// A refusal of what could not be read: it may be good the next time.
+fn refused(findings: Vec<Finding>) -> Step {
+    Step::Refused(Refused { key: None, findings: findings.into(), by_another_source: false, ids: Arc::default() })
 }

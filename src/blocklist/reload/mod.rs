@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use handle::{ReloadHandle, ReloadReport, Started, start};
+pub use handle::{ReloadHandle, ReloadReport, Started, fetch_and_start, start};
 
 use self::examine::{Examiner, KIND};
 use self::handle::Command;
@@ -33,6 +33,9 @@ use self::pass::{Base, Pass};
 use self::state::SourceState;
 use super::config::Config;
 use super::index::Index;
+use super::memory;
+use super::source;
+use super::source::remote::Once;
 use super::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
 use super::store::{Blocklist, Snapshot, SnapshotMaker};
 use crate::file_watch::{FileWatch, Target};
@@ -91,19 +94,28 @@ pub struct Checked {
     pub index: Arc<Index>,
 }
 
-/// Loads everything once, as a start would without a state directory.
+/// Loads everything once, as a start would without a state directory. A list that is fetched is taken from the file that is
+/// kept of it; where there is none, it is fetched, and nothing is kept.
 pub fn check(config: &Config, now: Timestamp) -> Checked {
+    let once = Once::new(config);
+    let config = once.config();
     let examiner = Examiner { config, trigger: Trigger::Start, now, allow_shrink: &[], state: None };
     let sources = new_sources(config, &[]);
     let base = Base { in_force: None, rebuild: true, seed: fastrand::u64(..) };
     let pass = pass::run(examiner, &sources, |_| true, base);
-    let statuses: Vec<SourceStatus> = pass.sources.iter().map(SourceState::status).collect();
+    let mut statuses: Vec<SourceStatus> = pass.sources.iter().map(SourceState::status).collect();
+    for source in &mut statuses {
+        if let Some(failure) = once.failure(&source.name) {
+            source.errors = Arc::from([failure.clone()]);
+        }
+    }
+    let roots = source::remote::check(&config.sources).err().unwrap_or_default();
     let findings = statuses.iter().flat_map(|source| {
         let dropped = source.dropped.iter().flat_map(|lines| lines.findings.iter());
         source.errors.iter().chain(source.warnings.iter()).chain(dropped).cloned()
     });
     Checked {
-        findings: findings.collect(),
+        findings: roots.into_iter().chain(findings.map(|finding| once.name_url(finding))).collect(),
         index: pass.index.unwrap_or_else(|| Arc::new(Index::build(&[], 0))),
         sources: statuses,
     }
@@ -148,7 +160,7 @@ impl Reloader {
         let sources = new_sources(&config, &[]);
         let mut pass = guarded_pass(examiner, &sources, |_| true, None, true).map_err(|finding| vec![finding])?;
         let missing = pass.sources.iter().filter(|source| source.in_force.is_none());
-        let missing: Vec<Finding> = missing.flat_map(errors_of).collect();
+        let missing: Vec<Finding> = missing.flat_map(errors_of).chain(pass.unbuilt.take()).collect();
         let Some(index) = pass.index.take().filter(|_| missing.is_empty()) else { return Err(missing) };
         let mut snapshots = SnapshotMaker::new(workers);
         let blocklist = Blocklist::new(snapshots.make(Arc::clone(&index)));
@@ -188,7 +200,11 @@ impl Reloader {
                 }
                 () = tokio::time::sleep(clock) => self.follow_the_clock(Timestamp::now()),
                 merged = self.merge.merged() => self.take_merged(merged),
-                () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => self.let_go(),
+                () = tokio::time::sleep(RETIRE_INTERVAL), if !self.retired.is_empty() => {
+                    if self.let_go() {
+                        self.publish_status();
+                    }
+                }
             }
         }
     }
@@ -262,6 +278,10 @@ impl Reloader {
             guarded_pass(examiner, &sources, |_| true, Some(&self.index), rebuild).map_err(|finding| vec![finding])?;
         let missing: Vec<Finding> =
             pass.sources.iter().filter(|source| source.in_force.is_none()).flat_map(errors_of).collect();
+        let too_large = pass.unbuilt.clone().or_else(|| self.larger_than(&config, &pass));
+        if let Some(finding) = too_large {
+            return Err(missing.into_iter().chain([finding]).collect());
+        }
         if !missing.is_empty() || rebuild && pass.index.is_none() {
             return Err(if missing.is_empty() { pass.sources.iter().flat_map(errors_of).collect() } else { missing });
         }
@@ -282,6 +302,14 @@ impl Reloader {
             );
         }
         Ok(report)
+    }
+
+    /// A limit that is set below what is in force is no limit: whoever set it is to hear of it.
+    fn larger_than(&self, config: &Config, pass: &Pass) -> Option<Finding> {
+        if pass.index.is_some() {
+            return None;
+        }
+        memory::over_limit(0, self.index.memory_bytes(), config.max_memory_mib).map(Finding::without_place)
     }
 
     /// Puts the result of a pass in force; `lifted` names went with their source.
@@ -450,9 +478,12 @@ impl Reloader {
         self.publish_status();
     }
 
-    /// Frees the old generations that nobody reads any more. A reader that is late would else free them where it runs.
-    fn let_go(&mut self) {
+    /// Frees the old generations that nobody reads any more; whether there were any. A reader that is late would else free
+    /// them where it runs.
+    fn let_go(&mut self) -> bool {
+        let before = self.retired.len();
         self.retired.retain(|old| Arc::strong_count(old) > 1);
+        self.retired.len() < before
     }
 
     fn publish_status(&self) {
@@ -462,6 +493,7 @@ impl Reloader {
             last_reload: self.last_reload.clone(),
             reloads: self.counts,
             next_change: self.next_change,
+            retired_indexes: self.retired.len(),
         });
     }
 }

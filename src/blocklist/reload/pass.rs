@@ -12,7 +12,7 @@ use super::examine::{Examiner, Ready, Step};
 use super::state::{InForce, Refused, SourceState};
 use crate::blocklist::guard::shrink;
 use crate::blocklist::index::{Changes, Index, IndexSource, MAX_BLOCKS};
-use crate::blocklist::memory;
+use crate::blocklist::memory::{self, Task};
 use crate::blocklist::parsed::ParsedSource;
 use crate::finding::{Finding, Place};
 
@@ -26,6 +26,8 @@ pub(super) struct Pass {
     pub(super) sources: Vec<SourceState>,
     /// The index to publish; none where nothing changed.
     pub(super) index: Option<Arc<Index>>,
+    /// Why there is no index, where that is the fault of no new content.
+    pub(super) unbuilt: Option<Finding>,
     /// The sources whose content is new, with what the state directory is to keep.
     pub(super) applied: Vec<Applied>,
     /// How many sources have on disk what they have in force.
@@ -86,14 +88,18 @@ pub(super) fn run(
     pass.tell_duplicate_ids_of_refused(&ready);
     let mut attempt = base.rebuild || !ready.is_empty();
     while attempt {
-        attempt = match build(&pass.contents(&ready), base) {
+        attempt = match build(&pass.contents(&ready), examiner.config.max_memory_mib, base) {
             Ok(index) if pass.refuse_shrunk(&mut ready, &index, examiner) => base.rebuild || !ready.is_empty(),
             Ok(index) => {
                 pass.take_up(std::mem::take(&mut ready), index);
                 false
             }
             // The others are not to wait for the one that asks too much.
-            Err(message) => pass.refuse_largest(&mut ready, &message) && (base.rebuild || !ready.is_empty()),
+            Err(message) if pass.refuse_largest(&mut ready, &message) => base.rebuild || !ready.is_empty(),
+            Err(message) => {
+                pass.unbuilt = Some(Finding::without_place(message));
+                false
+            }
         };
     }
     pass
@@ -271,7 +277,11 @@ fn names_of(index: &Index, name: &str) -> usize {
     index.sources().zip(index.names()).find(|(source, _)| source.name == name).map_or(0, |(_, names)| names)
 }
 
-fn build(contents: &[Arc<IndexSource>], base: Base<'_>) -> Result<Index, String> {
+fn build(contents: &[Arc<IndexSource>], max_memory_mib: Option<u64>, base: Base<'_>) -> Result<Index, String> {
+    let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
+    if let Some(message) = memory::over_limit(names_in(contents), bytes, max_memory_mib) {
+        return Err(message);
+    }
     match base.in_force.and_then(|index| index.update(contents)) {
         Some(index) => checked(index),
         None => build_anew(contents, base.seed),
@@ -280,16 +290,13 @@ fn build(contents: &[Arc<IndexSource>], base: Base<'_>) -> Result<Index, String>
 
 /// Builds and checks an index from nothing, if there is room for it.
 pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Index, String> {
-    let names: usize = contents.iter().map(|content| content.parsed.names.len()).sum();
-    let bytes: usize = contents.iter().map(|content| content.parsed.names.memory_bytes()).sum();
     let blocks: usize = contents.iter().map(|content| content.parsed.names.parts().len()).sum();
     if blocks > MAX_BLOCKS {
         return Err(format!(
             "all sources together have {blocks} blocks of names, more than {MAX_BLOCKS}; shorten the lists"
         ));
     }
-    let needed = memory::estimate(names as u64, bytes as u64);
-    if let Some(message) = memory::refuse(needed, memory::available()) {
+    if let Some(message) = memory::refuse(Task::Index(names_in(contents))) {
         return Err(message);
     }
     checked(Index::build(contents, seed))
@@ -299,4 +306,9 @@ pub(super) fn build_anew(contents: &[Arc<IndexSource>], seed: u64) -> Result<Ind
 fn checked(index: Index) -> Result<Index, String> {
     index.self_check(SELF_CHECK_SAMPLES).map_err(|error| format!("{error}. Please report this"))?;
     Ok(index)
+}
+
+/// The names of all sources, repeated ones included.
+fn names_in(contents: &[Arc<IndexSource>]) -> usize {
+    contents.iter().map(|content| content.parsed.names.len()).sum()
 }

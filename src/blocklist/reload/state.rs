@@ -98,6 +98,7 @@ impl SourceState {
             errors: self.refused.as_ref().map_or_else(|| Arc::from([]), |refused| Arc::clone(&refused.findings)),
             warnings: in_force.map_or_else(|| Arc::from([]), |content| Arc::clone(&content.warnings)),
             dropped: in_force.map_or_else(|| Arc::from([]), |content| Arc::clone(&content.dropped)),
+            remote: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Inside: its bytes, whole and unchanged while they were read, or why not. Kept out: what they mean.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::finding::{Finding, Place};
@@ -23,6 +24,10 @@ pub(in crate::blocklist) enum FileError {
 pub(in crate::blocklist) fn read(path: &Path) -> Result<WholeFile, FileError> {
     whole_file::read(path, FILE_BYTES).map_err(|error| match error {
         ReadError::Changing => FileError::Changing,
+        ReadError::Io(error) if error.kind() == ErrorKind::OutOfMemory => {
+            let message = "there is not enough memory to read the file; shorten the list, or give sluis more memory";
+            FileError::Refused(Finding::error(Place::file(path), message))
+        }
         error => FileError::Refused(Finding::error(Place::file(path), error.to_string())),
     })
 }

@@ -1,9 +1,10 @@
-//! Where decisions come from: files, for now.
+//! Where decisions come from: files, of the operator's or fetched.
 //!
 //! Inside: reading a source's bytes, and parsing them by its format. Kept out: what is done with the result, and when.
 
 pub(super) mod file;
 pub(super) mod compression;
+pub(super) mod remote;
 
 use std::sync::Arc;
 

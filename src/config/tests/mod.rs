@@ -62,6 +62,7 @@ fn defaults_are_those_of_the_contract() {
     let blocklist = &config.blocklist;
     assert_eq!((blocklist.settle, blocklist.poll), (Duration::from_millis(200), Duration::from_secs(5)));
     assert_eq!((blocklist.max_shrink_percent, blocklist.max_error_percent), (50, 1));
+    assert_eq!(blocklist.max_memory_mib, None);
     assert!(blocklist.never_block.is_empty() && blocklist.sources.is_empty());
     assert!(config.notice.is_none() && config.warnings.is_empty(), "{:?}", config.warnings);
 }
@@ -115,7 +116,7 @@ fn example_keys() -> Vec<(String, String, &'static str)> {
     let mut table = String::new();
     let mut keys = Vec::new();
     for line in EXAMPLE.lines() {
-        if let Some(header) = line.strip_prefix('[') {
+        if let Some(header) = line.strip_prefix("# ").unwrap_or(line).strip_prefix('[') {
             table = header.trim_start_matches('[').split(']').next().unwrap_or_default().to_owned();
             continue;
         }
@@ -159,7 +160,8 @@ fn example_has_no_key_that_is_not_read_even_where_it_is_commented_out() {
     let enabled: String = EXAMPLE
         .lines()
         .map(|line| {
-            if example_keys().iter().any(|(_, _, found)| *found == line) { line.trim_start_matches("# ") } else { line }
+            let is_enabled = line.starts_with("# [") || example_keys().iter().any(|(_, _, found)| *found == line);
+            if is_enabled { line.trim_start_matches("# ") } else { line }
         })
         .flat_map(|line| [line, "\n"])
         .collect();
@@ -167,6 +169,12 @@ fn example_has_no_key_that_is_not_read_even_where_it_is_commented_out() {
     assert_eq!(config.state_directory.as_deref(), Some(Path::new("/var/lib/sluis")));
     assert!(config.proxy.listeners[1].tls.as_ref().is_some_and(|tls| tls.tls.client_ca.is_some()));
     assert!(config.notice.is_some_and(|notice| notice.templates.is_some()));
+    let fetched =
+        config.blocklist.sources.iter().find_map(|source| Some((source.path.as_path(), source.remote.as_ref()?)));
+    let (path, remote) = fetched.expect("a source has a URL");
+    assert_eq!(path, Path::new("/var/lib/sluis/feeds/malware.list"));
+    assert_eq!((remote.refresh, remote.timeout), (Duration::from_secs(3_600), Duration::from_secs(300)));
+    assert_eq!((remote.max_bytes, remote.ca.as_deref()), (256 << 20, Some(Path::new("etc/lists-root.pem"))));
     assert!(config.proxy.upstreams[1].ca.is_some());
 }
 

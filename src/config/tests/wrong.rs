@@ -241,6 +241,14 @@ fn wrong_blocklists_are_refused() {
             &["11:16: `blocklist.never_block`: \"not a host\" is not a host pattern"],
         ),
         (blocklist("max_error_percent = \"1%\"\n"), &["11:21: `blocklist.max_error_percent` is a string"]),
+        (
+            blocklist("max_memory_mib = 0\n"),
+            &["11:18: `blocklist.max_memory_mib` is 0; expected a whole number from 1 to 1048576"],
+        ),
+        (
+            blocklist("max_memory_mib = \"512M\"\n"),
+            &["11:18: `blocklist.max_memory_mib` is a string; expected a whole number"],
+        ),
         (blocklist("two_person = [\"emergency\"]\n"), &["11:1: unknown key `blocklist.two_person`"]),
     ]);
 }
@@ -352,6 +360,58 @@ fn wrong_limits_are_refused() {
         (
             limits("upstream_queue = 99999999999999999999999\n"),
             &["8:18: `limits.upstream_queue` is 99999999999999999999999"],
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_urls_of_sources_are_refused() {
+    let source = |text: &str| {
+        format!(
+            "{LEAST}[server]\nstate_directory = \"state\"\n{OPERATOR}[blocklist.source.x]\nformat = \"decisions\"\n{text}"
+        )
+    };
+    each_is_refused(&[
+        (
+            source("path = \"x.toml\"\nurl = \"https://lists.example/x.toml\"\n"),
+            &["12:19: `blocklist.source.x.path` and `url` are both there"],
+        ),
+        (
+            source("path = \"x.toml\"\nrefresh = \"1h\"\nca = \"x.pem\"\n"),
+            &[
+                "15:11: `blocklist.source.x.refresh` is for a source with a `url`",
+                "16:6: `blocklist.source.x.ca` is for",
+            ],
+        ),
+        (
+            source("path = \"x.toml\"\ntimeout = \"1s\"\nmax_mib = 1\n"),
+            &["`blocklist.source.x.timeout` is for a source", "`blocklist.source.x.max_mib` is for a source"],
+        ),
+        (
+            source("refresh = \"1h\"\n"),
+            &["12:19: `blocklist.source.x.path` is missing: the file that holds the list, or `url`"],
+        ),
+        (source("url = \"lists.example\"\n"), &["14:7: `blocklist.source.x.url`: \"lists.example\" is no URL"]),
+        (
+            source("url = \"file:///x.toml\"\n"),
+            &["14:7: `blocklist.source.x.url`: \"file:///x.toml\" has another scheme"],
+        ),
+        (source("url = \"\"\n"), &["14:7: `blocklist.source.x.url` is empty"]),
+        (
+            source("url = \"https://lists.example/\"\nrefresh = \"500ms\"\n"),
+            &["15:11: `blocklist.source.x.refresh` is \"500ms\"; expected a duration from \"1s\" to \"7d\""],
+        ),
+        (
+            source("url = \"https://lists.example/\"\nmax_mib = 0\ntimeout = \"2h\"\n"),
+            &["15:11: `blocklist.source.x.max_mib` is 0", "16:11: `blocklist.source.x.timeout` is \"2h\""],
+        ),
+        (
+            source("url = \"https://lists.example/\"\n").replace("state_directory = \"state\"", "workers = 1"),
+            &["14:7: `blocklist.source.x.url` needs `server.state_directory`"],
+        ),
+        (
+            source("url = \"https://lists.example/\"\n").replace("format = \"decisions\"\n", ""),
+            &["`blocklist.source.x.format` is missing"],
         ),
     ]);
 }

@@ -378,6 +378,7 @@ fn shared(settings: Settings, metrics: Arc<Metrics>) -> Shared {
         never_block: Vec::new(),
         max_shrink_percent: 50,
         max_error_percent: 1,
+        max_memory_mib: None,
         sources: Vec::new(),
         state_directory: None,
         has_operator_url: false,

@@ -1,17 +1,20 @@
 //! TLS towards upstreams: whom to trust, and what to ask for.
 //!
-//! Inside: the roots of an upstream, the client configuration made of them, and the name that a certificate must be for.
-//! Kept out: the handshake (`connect.rs`) and our own certificates (`tls/`).
+//! Inside: the roots of an upstream, kept where they are what they were, and the name that a certificate must be for.
+//! Kept out: reading them (`trusted_roots.rs`), the handshake (`connect.rs`) and our own certificates (`tls/`).
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 
-use crate::finding::{Finding, Place};
+use crate::finding::Finding;
 use crate::proxy::ServerConfig;
+use crate::trusted_roots;
+
+/// What findings call it.
+const WHOSE: &str = "an upstream";
 
 /// What the TLS servers of one upstream are checked against.
 #[derive(Debug)]
@@ -36,25 +39,12 @@ impl UpstreamTls {
     /// # Errors
     /// Roots that cannot be read, or none.
     pub fn build(ca: Option<&Path>, previous: Option<&Arc<Self>>) -> Result<Arc<Self>, Finding> {
-        let roots = match ca {
-            Some(path) => file_roots(path)?,
-            None => platform_roots()?,
-        };
+        let roots = trusted_roots::read(ca, WHOSE)?;
         if let Some(previous) = previous.filter(|previous| previous.roots == roots) {
             return Ok(Arc::clone(previous));
         }
-        let mut store = RootCertStore::empty();
-        let (accepted, _) = store.add_parsable_certificates(roots.iter().cloned());
-        if accepted == 0 {
-            return Err(no_roots(ca));
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Finding::without_place(format!("TLS towards upstreams cannot be set up: {error}")))?;
-        let mut config = builder.with_root_certificates(store).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(Self { roots, config: Arc::new(config) }))
+        let config = trusted_roots::client(&roots, ca, WHOSE)?;
+        Ok(Arc::new(Self { roots, config }))
     }
 
     /// How TLS is spoken with a server.
@@ -70,43 +60,5 @@ impl UpstreamTls {
             })?,
         };
         Ok(ServerTls { name, config: Arc::clone(&self.config) })
-    }
-}
-
-fn file_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
-    let finding = |what: String| Finding::error(Place::file(path), what);
-    let pem = std::fs::read(path).map_err(|error| {
-        finding(format!("cannot read the roots for an upstream: {error}; `ca` must name a readable PEM file"))
-    })?;
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let roots = roots.map_err(|error| finding(format!("the roots for an upstream are not PEM: {error}")))?;
-    if roots.is_empty() {
-        return Err(no_roots(Some(path)));
-    }
-    Ok(roots)
-}
-
-fn platform_roots() -> Result<Vec<CertificateDer<'static>>, Finding> {
-    let found = rustls_native_certs::load_native_certs();
-    match found.errors.first() {
-        Some(error) if found.certs.is_empty() => Err(Finding::without_place(format!(
-            "cannot read the platform's roots for an upstream with https servers: {error}; install them, or name a PEM \
-             file as the upstream's `ca`"
-        ))),
-        None if found.certs.is_empty() => Err(no_roots(None)),
-        _ => Ok(found.certs),
-    }
-}
-
-fn no_roots(ca: Option<&Path>) -> Finding {
-    match ca {
-        Some(path) => Finding::error(
-            Place::file(path),
-            "there is no usable root certificate in this file; `ca` must hold at least one in PEM",
-        ),
-        None => Finding::without_place(
-            "the platform has no usable root certificate for an upstream with https servers; install them, or name a \
-             PEM file as the upstream's `ca`",
-        ),
     }
 }

@@ -8,6 +8,7 @@ pub mod edge;
 pub mod frames;
 pub mod hello;
 pub mod http2;
+pub mod lists;
 pub mod metrics;
 pub mod origin;
 pub mod peers;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 pub use client::{Connection, Response};
 pub use edge::Edge;
+pub use lists::ListServer;
 pub use metrics::Metrics;
 pub use origin::{Origin, Reply};
 pub use setup::Setup;

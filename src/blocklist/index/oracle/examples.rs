@@ -151,6 +151,48 @@ fn explanation_says_why_each_entry_does_not_block() {
 }
 
 #[test]
+fn exceptions_say_what_they_do_and_what_they_do_not() {
+    let feed = |id| Draft::feed(decision(id, Basis::Security));
+    let index = index([
+        Draft::records()
+            .decide(decision("record", Basis::Policy), &["only-record.example"])
+            .except(exception("wide", 0, None), &[".a.example", "only-record.example"])
+            .except(exception("narrow", 0, None), &["www.a.example"])
+            .except(exception("past", 0, Some(2)), &[".a.example"])
+            .except(exception("future", 9, None), &["www.a.example"]),
+        feed("one").block(".a.example").name("www.a.example", Effect::Lift, Owner::Decision(0)),
+        feed("two")
+            .name(".b.example", Effect::BlockImportant, Owner::Decision(0))
+            .name(".b.example", Effect::Lift, Owner::Decision(0))
+            .name(".b.example", Effect::Lift, Owner::Decision(0)),
+        feed("three").name(".b.example", Effect::Lift, Owner::Decision(0)),
+    ]);
+    let effects = |name: &str| -> Vec<String> {
+        let over = index.exceptions_over(&host(name), &at(5));
+        let shown = over.iter().map(|CoveringException { exception, effect }| {
+            let id = exception.exception.map_or("own", |record| record.id.as_str());
+            format!("{id} {} {}:{} {effect:?}", exception.pattern, exception.source_index, exception.line)
+        });
+        shown.collect()
+    };
+    let mut www = effects("www.a.example");
+    www.sort();
+    let (past, future) = (day(2), day(9));
+    let expected = [
+        format!("future www.a.example 0:6 Begins({future:?})"),
+        "narrow www.a.example 0:4 Outranked".to_owned(),
+        "own www.a.example 1:2 Outranked".to_owned(),
+        format!("past .a.example 0:5 Ended({past:?})"),
+        "wide .a.example 0:2 Lifts".to_owned(),
+    ];
+    assert_eq!(www, expected);
+    assert!(effects("a.example").contains(&"wide .a.example 0:2 Lifts".to_owned()), "{:?}", effects("a.example"));
+    assert_eq!(effects("only-record.example"), ["wide only-record.example 0:3 NothingToLift"]);
+    assert_eq!(effects("b.example"), ["own .b.example 2:2 Important", "own .b.example 3:1 NothingToLift"]);
+    assert!(effects("c.example").is_empty());
+}
+
+#[test]
 fn source_that_is_shared_or_taken_out_is_counted_as_that() {
     let feed = Draft::feed(decision("feed", Basis::Security)).block(".a.example").block("b.example");
     let (shared, other) = (feed.clone().source("shared"), feed.source("other"));

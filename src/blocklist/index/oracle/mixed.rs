@@ -181,7 +181,7 @@ fn near(rng: &mut Rng, universe: Universe) -> String {
 fn sources_of(made: &[Made]) -> Vec<Arc<IndexSource>> {
     let read = |(place, made): (usize, &Made)| {
         let (name, path) = (format!("source-{place}"), std::path::PathBuf::from("list"));
-        let config = SourceConfig { name: name.clone(), path, content: made.content() };
+        let config = SourceConfig { name: name.clone(), path, content: made.content(), remote: None };
         let parsed = source::parse(&config, config.path.as_path().into(), made.file.as_bytes());
         let wrong = parsed.lines.wrong;
         assert!(!parsed.has_errors() && wrong == 0, "{:?}: {:#?}", made.written, parsed.findings);

@@ -4,6 +4,7 @@
 //! size (`sizes.rs`), changes (`updates.rs`), and files of all formats (`mixed.rs`).
 
 mod examples;
+mod feed_lines;
 mod mixed;
 mod sizes;
 mod updates;

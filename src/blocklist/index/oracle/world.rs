@@ -1,7 +1,7 @@
 //! Made-up sources of all formats: what they mean, and the files that say so.
 //!
-//! Inside: the model, names that meet, and how each format writes them. Kept out: reading the files, which the real
-//! parsers do, and the verdicts, which `mixed.rs` takes from the model alone.
+//! Inside: the model, names that meet, and records. Kept out: the lines of feeds (`feed_lines.rs`), reading the files,
+//! which the real parsers do, and the verdicts, which `mixed.rs` takes from the model alone.
 
 use std::fmt::Write as _;
 
@@ -14,12 +14,20 @@ use crate::blocklist::config::{FeedFormat, Scope, SourceContent};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Records,
-    Domains(Scope),
+    Feed(FeedFormat),
 }
 
 /// Every way to write a source.
-pub(super) const WAYS: [Written; 3] =
-    [Written::Records, Written::Domains(Scope::Exact), Written::Domains(Scope::Subtree)];
+pub(super) const WAYS: [Written; 8] = [
+    Written::Records,
+    Written::Feed(FeedFormat::Domains(Scope::Exact)),
+    Written::Feed(FeedFormat::Domains(Scope::Subtree)),
+    Written::Feed(FeedFormat::Hosts(Scope::Exact)),
+    Written::Feed(FeedFormat::Hosts(Scope::Subtree)),
+    Written::Feed(FeedFormat::Adblock),
+    Written::Feed(FeedFormat::Dnsmasq),
+    Written::Feed(FeedFormat::Rpz),
+];
 
 /// One name of a source, as it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +56,9 @@ impl Made {
 
     /// How the configuration describes it.
     pub(super) fn content(&self) -> SourceContent {
-        let decision = || Box::new(self.decisions[0].clone());
         match self.written {
             Written::Records => SourceContent::Decisions,
-            Written::Domains(scope) => SourceContent::Feed { format: FeedFormat::Domains(scope), decision: decision() },
+            Written::Feed(format) => SourceContent::Feed { format, decision: Box::new(self.decisions[0].clone()) },
         }
     }
 }
@@ -96,13 +103,12 @@ pub(super) fn make(rng: &mut Rng, universe: Universe, written: Written, place: u
     let mut made =
         Made { written, decisions: Vec::new(), exceptions: Vec::new(), entries: Vec::new(), file: String::new() };
     let mut writer = Writer { rng, universe, line: 0, end: "\n" };
-    writer.begin(&mut made);
-    if written == Written::Records {
-        writer.write_records(&mut made, place, names);
-    } else {
-        made.decisions.push(any_decision(writer.rng, &format!("feed-{place}"), place.is_multiple_of(2)));
-        while made.entries.len() < names {
-            writer.write_feed_line(&mut made);
+    writer.choose_ends(&mut made);
+    match written {
+        Written::Records => writer.write_records(&mut made, place, names),
+        Written::Feed(format) => {
+            made.decisions.push(any_decision(writer.rng, &format!("feed-{place}"), place.is_multiple_of(2)));
+            writer.write_feed(&mut made, format, names);
         }
     }
     made
@@ -129,28 +135,26 @@ fn any_decision(rng: &mut Rng, id: &str, has_countries: bool) -> Decision {
     decision
 }
 
-struct Writer<'r> {
-    rng: &'r mut Rng,
+/// Writes one file.
+pub(super) struct Writer<'r> {
+    pub(super) rng: &'r mut Rng,
     universe: Universe,
     line: u32,
     end: &'static str,
 }
 
 impl Writer<'_> {
-    fn begin(&mut self, made: &mut Made) {
+    fn choose_ends(&mut self, made: &mut Made) {
         if self.rng.bool() {
             self.end = "\r\n";
         }
         if self.rng.bool() {
             made.file.push('\u{feff}');
         }
-        for _ in 0..self.rng.u8(..4) {
-            self.write(made, "# made up");
-        }
     }
 
     /// Writes a line and gives its number.
-    fn write(&mut self, made: &mut Made, line: &str) -> u32 {
+    pub(super) fn write(&mut self, made: &mut Made, line: &str) -> u32 {
         made.file.push_str(line);
         made.file.push_str(self.end);
         self.line += 1;
@@ -158,7 +162,7 @@ impl Writer<'_> {
     }
 
     /// A name, and one of the ways to write it.
-    fn name(&mut self) -> (String, String) {
+    pub(super) fn name(&mut self) -> (String, String) {
         let name = self.universe.name(self.rng.usize(..self.universe.size));
         let site =
             name.strip_prefix("xn--").and_then(|rest| Some((rest.split_once('.')?.1, name.split_once(".site")?.1)));
@@ -217,36 +221,8 @@ impl Writer<'_> {
     }
 
     /// One of these; an address is itself alone.
-    fn reach(&mut self, name: &str, reaches: &[Reach]) -> Reach {
+    pub(super) fn reach(&mut self, name: &str, reaches: &[Reach]) -> Reach {
         if is_address(name) { Reach::Exact } else { reaches[self.rng.usize(..reaches.len())] }
-    }
-
-    fn write_feed_line(&mut self, made: &mut Made) {
-        if self.rng.u8(..20) == 0 {
-            let idle = ["", "# a comment", "  "][self.rng.usize(..3)];
-            self.write(made, idle);
-        }
-        match made.written {
-            Written::Records => {}
-            Written::Domains(scope) => self.write_domain(made, scope),
-        }
-    }
-
-    fn write_domain(&mut self, made: &mut Made, scope: Scope) {
-        let (name, written) = self.name();
-        let (bare, reaches) = match scope {
-            Scope::Exact => (Reach::Exact, [Reach::Exact, Reach::Below, Reach::Subtree]),
-            Scope::Subtree => (Reach::Subtree, [Reach::Subtree, Reach::Below, Reach::Subtree]),
-        };
-        let reach = self.reach(&name, &reaches);
-        let prefix = if reach == bare || is_address(&name) { "" } else { reach.prefix() };
-        let comment = if self.rng.u8(..10) == 0 { " # why" } else { "" };
-        let line = self.write(made, &format!("{prefix}{written}{comment}"));
-        self.add(made, name, reach, Effect::Block, line);
-    }
-
-    fn add(&mut self, made: &mut Made, name: String, reach: Reach, effect: Effect, line: u32) {
-        made.entries.push(Entry { name, reach, effect, owner: Owner::Decision(0), line });
     }
 }
 

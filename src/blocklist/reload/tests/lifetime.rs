@@ -140,8 +140,10 @@ fn old_generations_are_freed_though_a_reader_was_late() {
         running.reload();
     }
     assert!(old.upgrade().is_some());
+    running.until("only the late one is kept", |running| running.handle.status().retired_indexes == 1);
     drop(late);
     running.until("the late one is let go", |_| old.upgrade().is_none());
+    running.until("none is counted any more", |running| running.handle.status().retired_indexes == 0);
 }
 
 #[test]

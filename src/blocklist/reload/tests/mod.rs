@@ -39,6 +39,7 @@ impl Lists {
             never_block: vec![Pattern::parse(".edge.example").expect("a pattern")],
             max_shrink_percent: 50,
             max_error_percent: 1,
+            max_memory_mib: None,
             sources: Vec::new(),
             state_directory: Some(directory.path().join("state")),
             has_operator_url: true,
@@ -59,7 +60,12 @@ impl Lists {
     fn with_decisions(mut self, name: &str, text: &str) -> Self {
         let path = self.path(name);
         fs::write(&path, text).expect("written");
-        self.config.sources.push(SourceConfig { name: name.to_owned(), path, content: SourceContent::Decisions });
+        self.config.sources.push(SourceConfig {
+            name: name.to_owned(),
+            path,
+            content: SourceContent::Decisions,
+            remote: None,
+        });
         self
     }
 
@@ -68,7 +74,7 @@ impl Lists {
         fs::write(&path, text).expect("written");
         let decision = Box::new(decision(&format!("{name}-feed"), Basis::Security));
         let content = SourceContent::Feed { format: FeedFormat::Domains(Scope::Subtree), decision };
-        self.config.sources.push(SourceConfig { name: name.to_owned(), path, content });
+        self.config.sources.push(SourceConfig { name: name.to_owned(), path, content, remote: None });
         self
     }
 

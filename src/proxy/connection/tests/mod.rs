@@ -151,6 +151,7 @@ pub(in crate::proxy) fn shared(limits: Limits) -> (Arc<Shared>, blocklist::reloa
         never_block: Vec::new(),
         max_shrink_percent: 50,
         max_error_percent: 1,
+        max_memory_mib: None,
         sources: Vec::new(),
         state_directory: None,
         has_operator_url: true,
