@@ -1,6 +1,9 @@
 //! Any bytes as a feed of names: never a panic, every line counted once, and every name found again.
 #![no_main]
 
+#[path = "shared/feed.rs"]
+mod feed;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -10,10 +13,7 @@ use sluis::blocklist::decision::Decision;
 use sluis::blocklist::format::domains;
 use sluis::blocklist::index::{Index, IndexSource};
 
-#[path = "../feed.rs"]
-mod feed;
-
-static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed::feed_decision);
+static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed::decision);
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = domains::parse(Path::new("list"), bytes, Scope::Subtree, Arc::clone(&DECISION));
