@@ -158,22 +158,22 @@ impl HostName {
         let name = bytes.strip_suffix(b".").unwrap_or(bytes);
         let mut host = Self::blank();
         let Some(target) = host.bytes.get_mut(..name.len()) else { return Err(HostError::TooLong) };
-        let mut is_forbidden = false;
-        for (at, (target, byte)) in target.iter_mut().zip(name).enumerate() {
-            *target = CANONICAL[usize::from(*byte)];
-            is_forbidden |= *target == 0;
-            host.dots.0[at / 64 % 4] |= u64::from(*target == b'.') << (at % 64);
-        }
         let mut label_start = 0;
-        for at in host.dots.places().chain([name.len()]) {
-            let label = &target[label_start..at];
-            if is_forbidden && let Some(at) = label.iter().position(|byte| *byte == 0) {
-                return Err(HostError::ForbiddenByte(name[label_start + at]));
+        for (at, byte) in name.iter().enumerate() {
+            let canonical = CANONICAL[usize::from(*byte)];
+            target[at] = canonical;
+            match canonical {
+                b'.' => {
+                    check_label(&target[label_start..at])?;
+                    label_start = at + 1;
+                    host.dots.add(at);
+                }
+                0 => return Err(HostError::ForbiddenByte(*byte)),
+                _ => {}
             }
-            check_label(label)?;
-            label_start = at + 1;
         }
-        let last = target.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+        let last = &target[label_start..];
+        check_label(last)?;
         if is_number(last) {
             let text = std::str::from_utf8(target).unwrap_or_default();
             let address: Ipv4Addr = text.parse().map_err(|_| HostError::NotIpv4)?;
@@ -338,17 +338,6 @@ impl Labels<'_> {
 struct Dots([u64; 4]);
 
 impl Dots {
-    /// All of them, from the left.
-    fn places(self) -> impl Iterator<Item = usize> {
-        (0..).zip(self.0).flat_map(|(word, mut bits)| {
-            std::iter::from_fn(move || {
-                let bit = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-                bits &= bits - 1;
-                Some(64 * word + bit)
-            })
-        })
-    }
-
     /// The place is below 256, since no name is longer.
     fn add(&mut self, at: usize) {
         self.0[at / 64 % 4] |= 1 << (at % 64);

@@ -1,6 +1,9 @@
 //! Any bytes as a feed of names: never a panic, every line counted once, and every name found again.
 #![no_main]
 
+#[path = "shared/feed.rs"]
+mod feed;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -9,9 +12,8 @@ use sluis::blocklist::config::Scope;
 use sluis::blocklist::decision::Decision;
 use sluis::blocklist::format::domains;
 use sluis::blocklist::index::{Index, IndexSource};
-use sluis_fuzz::feed::feed_decision;
 
-static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed_decision);
+static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed::decision);
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = domains::parse(Path::new("list"), bytes, Scope::Subtree, Arc::clone(&DECISION));

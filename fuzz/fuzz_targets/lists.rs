@@ -2,6 +2,9 @@
 //! counted once, findings with places, and every name found again.
 #![no_main]
 
+#[path = "shared/feed.rs"]
+mod feed;
+
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -12,9 +15,8 @@ use sluis::blocklist::decompressed_within;
 use sluis::blocklist::format::{adblock, dnsmasq, domains, hosts, rpz};
 use sluis::blocklist::index::{Index, IndexSource};
 use sluis::blocklist::parsed::ParsedSource;
-use sluis_fuzz::feed::feed_decision;
 
-static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed_decision);
+static DECISION: LazyLock<Arc<Decision>> = LazyLock::new(feed::decision);
 
 fn parse(format: FeedFormat, bytes: &[u8]) -> ParsedSource {
     let (file, decision) = (Path::new("list"), Arc::clone(&DECISION));

@@ -3,7 +3,6 @@
 //! Inside: a strict reader of requests and of responses that shares no code with the program, an edge between two
 //! streams in memory, and the comparison of both. Kept out: making inputs (the targets, and `tests/agreement.rs`).
 
-pub mod feed;
 pub mod reader;
 pub mod host;
 pub mod elsewhere;

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use sluis::blocklist::decision::{Basis, Decision, Mode, When};
 
 /// A decision with what every feed has.
-pub fn feed_decision() -> Arc<Decision> {
+pub(crate) fn decision() -> Arc<Decision> {
     Arc::new(Decision {
         id: "feed".to_owned(),
         basis: Basis::Security,
