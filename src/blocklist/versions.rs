@@ -16,6 +16,7 @@ use super::config::{Config, FeedFormat, SourceConfig, SourceContent};
 use super::decision::{Basis, Decision, Exception, Mode, When};
 use super::format::FeedInput;
 use super::guard::{Candidate, DroppedLines, Guarded, guard, shrink};
+use super::memory::{self, Task};
 use super::parsed::{Effect, Names, Owner, ParsedSource};
 use super::pattern::{PatternView, Reach};
 use super::source;
@@ -91,7 +92,8 @@ impl Version {
         config: &Config,
     ) -> Result<Self, Vec<Finding>> {
         let (file, content) = (&settings.path, &settings.content);
-        let list = source::compression::decompressed(file, bytes).map_err(|finding| vec![finding])?;
+        let weigh = |bytes| memory::refuse(Task::Feed(bytes));
+        let list = source::compression::decompressed(file, bytes, weigh).map_err(|not| vec![not.finding])?;
         let bytes = &*list;
         let input = FeedInput { file, known: &[], never_block: Some(&config.never_block) };
         let read = || source::parse(settings, input, bytes);

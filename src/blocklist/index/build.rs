@@ -37,7 +37,7 @@ impl Index {
         let mut index = Self::new(Arc::new(empty), blocks, sources);
         let (keys, masks) = sorted_keys(&index);
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
-        let mut filler = Filler::new(&index, TableBuilder::new(distinct), masks);
+        let mut filler = Filler::new(&index, TableBuilder::new(distinct), masks, false);
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             filler.add(same_hash);
         }
@@ -119,11 +119,13 @@ pub(super) struct Filler<'i> {
     repeated: Vec<usize>,
     /// Sources, decisions and blocks are there already.
     index: &'i Index,
+    /// A delta is made anew from the base each time, and needs no spares.
+    is_delta: bool,
 }
 
 impl<'i> Filler<'i> {
-    pub(super) fn new(index: &'i Index, table: TableBuilder, masks: Masks) -> Self {
-        Self { table, masks, lists: Vec::new(), repeated: vec![0; index.sources.len()], index }
+    pub(super) fn new(index: &'i Index, table: TableBuilder, masks: Masks, is_delta: bool) -> Self {
+        Self { table, masks, lists: Vec::new(), repeated: vec![0; index.sources.len()], index, is_delta }
     }
 
     /// Adds the records of one hash: nearly always of one name, and most often one record.
@@ -145,16 +147,27 @@ impl<'i> Filler<'i> {
         // A repeated line says nothing new. One in another block may be all that stays when this block goes.
         let block = |candidate: &Candidate| candidate.position >> BLOCK_BITS;
         candidates.dedup_by(|later, earlier| later.is_same(earlier) && block(later) == block(earlier));
-        if let [candidate] = candidates.as_slice() {
+        let (mut entries, mut spares): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
+        for candidate in candidates {
+            let is_spare = entries.last().is_some_and(|entry| entry.is_same(&candidate));
+            if is_spare { &mut spares } else { &mut entries }.push(candidate);
+        }
+        if self.is_delta {
+            spares.clear();
+        }
+        if let ([candidate], []) = (entries.as_slice(), spares.as_slice()) {
             self.table.insert(hash, Pointer::Record(candidate.position));
             return;
         }
-        let start = self.lists.len() as u64;
-        if let Some(last) = candidates.last_mut() {
+        self.table.insert(hash, Pointer::List(self.lists.len() as u64));
+        if let Some(last) = entries.last_mut() {
+            last.position |= if spares.is_empty() { Candidate::LAST } else { Candidate::LAST | Candidate::SPARES };
+        }
+        if let Some(last) = spares.last_mut() {
             last.position |= Candidate::LAST;
         }
-        self.lists.append(&mut candidates);
-        self.table.insert(hash, Pointer::List(start));
+        self.lists.append(&mut entries);
+        self.lists.append(&mut spares);
     }
 
     fn count_repeated(&mut self, candidates: &[Candidate]) {

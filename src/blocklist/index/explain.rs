@@ -78,11 +78,8 @@ impl Index {
         names.reverse();
         for name in &names {
             let itself = name.bytes.len() == host.as_bytes().len();
-            let mut before: Option<Candidate> = None;
             for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
-                // A line that is repeated says nothing new; the first one counts.
-                let is_repeated = before.replace(candidate).is_some_and(|before| before.is_same(&candidate));
-                if candidate.role.lifts() || is_repeated {
+                if candidate.role.lifts() {
                     continue;
                 }
                 let Some(decision) = self.decision(&candidate) else { continue };

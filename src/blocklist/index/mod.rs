@@ -169,7 +169,7 @@ struct IndexException {
 /// One entry of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Candidate {
-    /// The position of its record, with [`Candidate::LAST`] in a list.
+    /// The position of its record, with [`Candidate::LAST`] and [`Candidate::SPARES`] in a list.
     position: u64,
     /// The decision, or the exception of [`Role::LiftFeeds`], by its place in the source.
     owner: u32,
@@ -310,8 +310,17 @@ impl Candidate {
     /// Marks the end of a name's list.
     const LAST: u64 = 1 << 63;
 
+    /// With the mark of the end: a list of spares follows. They say the same as an entry before them, in another block of the
+    /// file, and are asked for when that one is gone.
+    const SPARES: u64 = 1 << 62;
+
     const fn position(&self) -> u64 {
-        self.position & !Self::LAST
+        self.position & !(Self::LAST | Self::SPARES)
+    }
+
+    /// Without the marks of a list.
+    const fn alone(&self) -> Self {
+        Self { position: self.position(), ..*self }
     }
 
     /// Whether both say the same, in two lines.

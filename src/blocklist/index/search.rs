@@ -163,6 +163,17 @@ pub(super) struct Candidates<'i> {
     pub(super) list: &'i [Candidate],
 }
 
+impl Candidates<'_> {
+    /// The entries, and those that a request is spared: see [`Candidate::SPARES`].
+    pub(super) fn with_spares(self) -> (Vec<Candidate>, Vec<Candidate>) {
+        let list = self.list;
+        let entries: Vec<Candidate> = self.collect();
+        let has_spares = entries.last().is_some_and(|last| last.position & Candidate::SPARES != 0);
+        let rest = list.get(entries.len()..).filter(|_| has_spares).unwrap_or_default();
+        (entries, Candidates { one: None, list: rest }.collect())
+    }
+}
+
 impl Iterator for Candidates<'_> {
     type Item = Candidate;
 

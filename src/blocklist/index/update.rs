@@ -55,24 +55,24 @@ impl Index {
     /// Makes the delta of the records of all blocks that came or went.
     fn take_in(&mut self, keys: &[Key], masks: Masks) {
         let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
-        let mut filler = Filler::new(self, TableBuilder::new(distinct), masks);
+        let mut filler = Filler::new(self, TableBuilder::new(distinct), masks, true);
         let mut names: Vec<isize> = self.base.names.iter().map(|names| *names as isize).collect();
         for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
             for (name, concerned) in by_name(self, same_hash) {
-                let before: Vec<Candidate> =
-                    self.find_in(&self.base.layer, &self.base.hasher.name(name)).into_iter().flatten().collect();
+                let found = self.find_in(&self.base.layer, &self.base.hasher.name(name)).unwrap_or_default();
+                let (entries, spares) = found.with_spares();
                 let live =
                     |candidate: &&Candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live);
                 let new: Vec<Candidate> = concerned.iter().filter(live).copied().collect();
-                let stay = before
-                    .iter()
-                    .filter(live)
-                    .map(|candidate| Candidate { position: candidate.position(), ..*candidate });
-                let after: Vec<Candidate> = stay.chain(new.iter().copied()).collect();
+                let says_the_same = |spare: &Candidate| entries.iter().filter(live).any(|entry| entry.is_same(spare));
+                let is_in_base = new.is_empty() && spares.iter().filter(live).all(says_the_same);
+                let before: Vec<Candidate> = entries.iter().chain(&spares).copied().collect();
+                let stay = before.iter().filter(live).map(Candidate::alone);
+                let after: Vec<Candidate> = stay.chain(new).collect();
                 patterns(&before).iter().for_each(|source| names[usize::from(*source)] -= 1);
                 patterns(&after).iter().for_each(|source| names[usize::from(*source)] += 1);
                 // What is gone is marked so in its block.
-                if !new.is_empty() {
+                if !is_in_base {
                     filler.add_name(same_hash[0].hash, after);
                 }
             }

@@ -33,6 +33,8 @@ const RECORDS_BYTES_PER_BYTE: f64 = 48.0;
 /// What is about to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
+    /// Taking up a file of these bytes.
+    Bytes(u64),
     /// Reading a list of these bytes.
     Feed(usize),
     /// Reading decision records of these bytes.
@@ -127,6 +129,7 @@ const fn mebibytes(bytes: u64) -> u64 {
 impl Task {
     fn needed_bytes(self) -> u64 {
         match self {
+            Self::Bytes(bytes) => bytes,
             Self::Feed(bytes) => (bytes as f64 * FEED_BYTES_PER_BYTE) as u64,
             Self::Records(bytes) => (bytes as f64 * RECORDS_BYTES_PER_BYTE) as u64,
             Self::Index(names) => names as u64 * (INDEX_BYTES_PER_NAME + BUILD_BYTES_PER_NAME),
@@ -137,7 +140,7 @@ impl Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Feed(_) | Self::Records(_) => "reading this list",
+            Self::Bytes(_) | Self::Feed(_) | Self::Records(_) => "reading this list",
             Self::Index(_) => "building an index with these names",
         })
     }

@@ -89,6 +89,11 @@ impl Examiner<'_> {
     }
 
     fn examine_file(&self, source: &SourceState) -> Step {
+        // What cannot be looked at, or is too large anyway, is told by reading it.
+        let size = std::fs::metadata(&source.config.path).map_or(0, |metadata| metadata.len());
+        if let Some(message) = memory::refuse(Task::Bytes(size)).filter(|_| size <= FILE_BYTES) {
+            return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
+        }
         let file = match self.read(&source.config.path) {
             Ok(file) => file,
             Err(FileError::Changing) if self.trigger.is_asked_for() => {
@@ -137,9 +142,10 @@ impl Examiner<'_> {
             by_another_source: false,
             ids,
         };
-        let list = source::compression::decompressed(file, bytes);
-        let list = list.map_err(|finding| refusal(Some(key), vec![finding], Arc::default()))?;
-        if let Some(message) = memory::refuse(task(&source.config, list.len())) {
+        let weigh = |bytes| memory::refuse(task(&source.config, bytes));
+        let list = source::compression::decompressed(file, bytes, weigh)
+            .map_err(|not| refusal((!not.may_do_later).then_some(key), vec![not.finding], Arc::default()))?;
+        if let Some(message) = weigh(list.len()) {
             // There may be room the next time.
             return Err(refusal(None, vec![Finding::error(Place::file(file), message)], Arc::default()));
         }

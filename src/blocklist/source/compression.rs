@@ -4,7 +4,7 @@
 //! what a file may have uncompressed. Kept out: which file, and what its bytes mean.
 
 use std::borrow::Cow;
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -20,6 +20,9 @@ const WINDOW_BYTES: u64 = 1 << 27;
 /// Frames that hold no data have one of sixteen magic numbers, and then their length (RFC 8878 section 3.1.2).
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
 
+/// Decompressed bytes are taken up in steps of this many.
+const STEP_BYTES: usize = 16 << 20;
+
 /// Why compressed bytes are not to be had.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Damage {
@@ -27,15 +30,44 @@ enum Damage {
     TooLarge(u64),
     #[error("the {0} data is cut off or damaged ({1}); nothing of it is used")]
     Broken(&'static str, String),
+    #[error("{0}")]
+    NoRoom(String),
 }
 
-/// The bytes of a list: as they are in its file, or decompressed where the ending of its path says so.
-pub(in crate::blocklist) fn decompressed<'b>(path: &Path, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>, Finding> {
-    decompressed_within(path, bytes, FILE_BYTES)
+/// Bytes that are not to be had.
+#[derive(Debug)]
+pub(in crate::blocklist) struct NotDecompressed {
+    /// Why.
+    pub(in crate::blocklist) finding: Finding,
+    /// Whether the same bytes may do another time: there was no room for them.
+    pub(in crate::blocklist) may_do_later: bool,
 }
 
-/// The same with at most `limit` bytes.
+/// The bytes of a list: as they are in its file, or decompressed where the ending of its path says so. `weigh` says what speaks
+/// against so many of them, before there are: a small file may become a large list.
+pub(in crate::blocklist) fn decompressed<'b>(
+    path: &Path,
+    bytes: &'b [u8],
+    mut weigh: impl FnMut(usize) -> Option<String>,
+) -> Result<Cow<'b, [u8]>, NotDecompressed> {
+    decompress(path, bytes, FILE_BYTES, &mut weigh).map_err(|damage| NotDecompressed {
+        may_do_later: matches!(damage, Damage::NoRoom(_)),
+        finding: Finding::error(Place::file(path), damage.to_string()),
+    })
+}
+
+/// The same with at most `limit` bytes, for which there is room.
 pub fn decompressed_within<'b>(path: &Path, bytes: &'b [u8], limit: u64) -> Result<Cow<'b, [u8]>, Finding> {
+    decompress(path, bytes, limit, &mut |_| None)
+        .map_err(|damage| Finding::error(Place::file(path), damage.to_string()))
+}
+
+fn decompress<'b>(
+    path: &Path,
+    bytes: &'b [u8],
+    limit: u64,
+    weigh: &mut dyn FnMut(usize) -> Option<String>,
+) -> Result<Cow<'b, [u8]>, Damage> {
     let decompress = match Compression::of(path) {
         Some(Compression::Gzip) => gzip,
         Some(Compression::Zstd) => zstd,
@@ -45,29 +77,73 @@ pub fn decompressed_within<'b>(path: &Path, bytes: &'b [u8], limit: u64) -> Resu
         // A file without bytes is told from one that is damaged.
         return Ok(Cow::Borrowed(bytes));
     }
-    let decompressed = decompress(bytes, limit);
-    decompressed.map(Cow::Owned).map_err(|damage| Finding::error(Place::file(path), damage.to_string()))
+    let mut list = List { bytes: Vec::new(), limit, weigh, refused: None };
+    let result = decompress(bytes, &mut list);
+    // What the list did not take is the cause of whatever the decoder says.
+    match list.refused {
+        Some(damage) => Err(damage),
+        None => result.map(|()| Cow::Owned(list.bytes)),
+    }
 }
 
-fn gzip(bytes: &[u8], limit: u64) -> Result<Vec<u8>, Damage> {
-    let mut decompressed = Vec::new();
-    // One byte more, by which too many are noticed.
-    let read = MultiGzDecoder::new(bytes).take(limit + 1).read_to_end(&mut decompressed);
-    let length = read.map_err(|error| Damage::Broken("gzip", error.to_string()))?;
-    if length as u64 > limit { Err(Damage::TooLarge(limit)) } else { Ok(decompressed) }
+/// What has been decompressed so far.
+struct List<'w> {
+    bytes: Vec<u8>,
+    limit: u64,
+    weigh: &'w mut dyn FnMut(usize) -> Option<String>,
+    refused: Option<Damage>,
 }
 
-fn zstd(mut bytes: &[u8], limit: u64) -> Result<Vec<u8>, Damage> {
-    let mut decompressed = Vec::new();
+impl List<'_> {
+    fn take_up(&mut self, part: &[u8]) -> Result<(), Damage> {
+        let length = self.bytes.len() + part.len();
+        if length as u64 > self.limit {
+            return Err(Damage::TooLarge(self.limit));
+        }
+        if length > self.bytes.capacity() {
+            let step = part.len().max(STEP_BYTES);
+            if let Some(message) = (self.weigh)(self.bytes.len() + step) {
+                return Err(Damage::NoRoom(message));
+            }
+            let reserved = self.bytes.try_reserve_exact(step);
+            reserved.map_err(|_| Damage::NoRoom("there is not enough memory to decompress the file".to_owned()))?;
+        }
+        self.bytes.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+impl io::Write for List<'_> {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        match self.take_up(part) {
+            Ok(()) => Ok(part.len()),
+            Err(damage) => {
+                self.refused = Some(damage);
+                Err(io::ErrorKind::OutOfMemory.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gzip(bytes: &[u8], list: &mut List<'_>) -> Result<(), Damage> {
+    let copied = io::copy(&mut MultiGzDecoder::new(bytes), list);
+    copied.map(|_| ()).map_err(|error| Damage::Broken("gzip", error.to_string()))
+}
+
+fn zstd(mut bytes: &[u8], list: &mut List<'_>) -> Result<(), Damage> {
     let mut decoder = FrameDecoder::new();
     decoder.set_max_window_size(WINDOW_BYTES);
     while !bytes.is_empty() {
         bytes = match after_skippable_frame(bytes)? {
             Some(rest) => rest,
-            None => zstd_frame(&mut decoder, bytes, &mut decompressed, limit)?,
+            None => zstd_frame(&mut decoder, bytes, list)?,
         };
     }
-    Ok(decompressed)
+    Ok(())
 }
 
 /// What follows a frame without data; none where there is data.
@@ -83,23 +159,15 @@ fn after_skippable_frame(bytes: &[u8]) -> Result<Option<&[u8]>, Damage> {
 }
 
 /// Decompresses one frame, and gives what follows it.
-fn zstd_frame<'b>(
-    decoder: &mut FrameDecoder,
-    mut bytes: &'b [u8],
-    decompressed: &mut Vec<u8>,
-    limit: u64,
-) -> Result<&'b [u8], Damage> {
-    let before = decompressed.len();
+fn zstd_frame<'b>(decoder: &mut FrameDecoder, mut bytes: &'b [u8], list: &mut List<'_>) -> Result<&'b [u8], Damage> {
+    let before = list.bytes.len();
     decoder.reset(&mut bytes).map_err(|error| broken_zstd(&error))?;
     // Block by block, none of which has more than 128 KiB: a small file cannot fill the memory.
     while !decoder.is_finished() {
         decoder.decode_blocks(&mut bytes, BlockDecodingStrategy::UptoBlocks(1)).map_err(|error| broken_zstd(&error))?;
-        decoder.collect_to_writer(&mut *decompressed).map_err(|error| broken_zstd(&error))?;
-        if decompressed.len() as u64 > limit {
-            return Err(Damage::TooLarge(limit));
-        }
+        decoder.collect_to_writer(&mut *list).map_err(|error| broken_zstd(&error))?;
     }
-    let (stated, length) = (decoder.content_size(), decompressed.len() - before);
+    let (stated, length) = (decoder.content_size(), list.bytes.len() - before);
     // Where the frame does not say its length, it is 0 here.
     if stated != 0 && stated != length as u64 {
         return Err(broken_zstd(&format_args!("a frame of {stated} bytes has {length}")));
@@ -141,7 +209,12 @@ mod tests {
     }
 
     fn read(name: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
-        decompressed(Path::new(name), bytes).map(Cow::into_owned).map_err(|finding| finding.to_string())
+        let read = decompressed(Path::new(name), bytes, |_| None);
+        read.map(Cow::into_owned).map_err(|not| not.finding.to_string())
+    }
+
+    fn within(name: &str, bytes: &[u8], limit: u64) -> Result<Vec<u8>, Damage> {
+        decompress(Path::new(name), bytes, limit, &mut |_| None).map(Cow::into_owned)
     }
 
     fn compressed_gzip(text: &[u8]) -> Vec<u8> {
@@ -151,6 +224,22 @@ mod tests {
 
     fn compressed_zstd(text: &[u8]) -> Vec<u8> {
         compress_to_vec(text, CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn list_is_weighed_before_there_is_one() {
+        let text = vec![b'#'; 5 * STEP_BYTES];
+        for (name, compressed) in [("a.gz", compressed_gzip(&text)), ("a.zst", compressed_zstd(&text))] {
+            let mut most = 0;
+            let mut weigh = |bytes: usize| {
+                most = bytes;
+                (bytes > 3 * STEP_BYTES).then(|| "too heavy".to_owned())
+            };
+            let refused = decompress(Path::new(name), &compressed, FILE_BYTES, &mut weigh);
+            assert_eq!(refused, Err(Damage::NoRoom("too heavy".to_owned())), "{name}");
+            assert!((3 * STEP_BYTES..=4 * STEP_BYTES).contains(&most), "{name} {most}");
+            assert_eq!(within(name, &compressed, FILE_BYTES), Ok(text.clone()), "{name}");
+        }
     }
 
     #[test]
@@ -241,15 +330,15 @@ mod tests {
         let zeros = vec![0; 3 << 20];
         let (gzipped, zstandard) = (compressed_gzip(&zeros), compressed_zstd(&zeros));
         assert!(gzipped.len() < 20_000 && zstandard.len() < 20_000, "{} {}", gzipped.len(), zstandard.len());
-        assert_eq!(gzip(&gzipped, MIB), Err(Damage::TooLarge(MIB)));
-        assert_eq!(zstd(&zstandard, MIB), Err(Damage::TooLarge(MIB)));
-        assert_eq!(gzip(&gzipped.repeat(2), 4 * MIB), Err(Damage::TooLarge(4 * MIB)));
-        assert_eq!(zstd(&zstandard.repeat(2), 4 * MIB), Err(Damage::TooLarge(4 * MIB)));
-        assert_eq!(gzip(&gzipped, 3 * MIB).map(|read| read.len()), Ok(3 << 20));
-        assert_eq!(zstd(&zstandard, 3 * MIB).map(|read| read.len()), Ok(3 << 20));
+        assert_eq!(within("a.gz", &gzipped, MIB), Err(Damage::TooLarge(MIB)));
+        assert_eq!(within("a.zst", &zstandard, MIB), Err(Damage::TooLarge(MIB)));
+        assert_eq!(within("a.gz", &gzipped.repeat(2), 4 * MIB), Err(Damage::TooLarge(4 * MIB)));
+        assert_eq!(within("a.zst", &zstandard.repeat(2), 4 * MIB), Err(Damage::TooLarge(4 * MIB)));
+        assert_eq!(within("a.gz", &gzipped, 3 * MIB).map(|read| read.len()), Ok(3 << 20));
+        assert_eq!(within("a.zst", &zstandard, 3 * MIB).map(|read| read.len()), Ok(3 << 20));
         // A window of 2 GiB, which would be reserved before anything is read.
         let window = bytes("28b52ffd00a8010000");
-        assert!(zstd(&window, MIB).expect_err("a window of 2 GiB").to_string().contains("zstd data"));
+        assert!(within("a.zst", &window, MIB).expect_err("a window of 2 GiB").to_string().contains("zstd data"));
     }
 
     proptest! {

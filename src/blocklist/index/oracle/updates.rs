@@ -100,3 +100,30 @@ fn update_is_for_small_changes_of_the_same_sources() {
     assert_eq!((updated.delta_names(), updated.names().collect::<Vec<_>>()), (30, vec![9_000, 20]));
     assert!(updated.table_bytes() < index.table_bytes() + 1_024);
 }
+
+#[test]
+fn name_that_is_in_every_block_is_one_entry_and_the_next_one_takes_over() {
+    let block = |own: usize| {
+        let own = format!("n{own}.example");
+        let lines = ["hot.example", own.as_str(), "hot.example"]
+            .map(|name| (name.to_owned(), Effect::Block, Owner::Decision(0)));
+        pack(&lines)
+    };
+    let lift = pack(&[("*.hot.example".to_owned(), Effect::Lift, Owner::Decision(0))]);
+    let pool: Vec<Names> = (0..200).map(block).chain([lift]).collect();
+    let feed = decision("feed", Basis::Security);
+    let with = |blocks: &[usize]| vec![version(0, true, &feed, &pool, blocks)];
+    let all: Vec<usize> = (0..=200).collect();
+    let mut index = Index::build(&with(&all), 5);
+    assert_eq!(index.names().collect::<Vec<_>>(), [201]);
+    for first in [0_usize, 1, 150] {
+        index = index.update(&with(&all[first..])).expect("few names");
+        let name = index.base.hasher.name(b"hot.example");
+        assert_eq!(index.candidates(&name).count(), 2, "one that blocks and one that lifts what is below");
+        let found = index.verdict(&host("hot.example"), &at(0)).block.expect("it is listed");
+        assert_eq!((found.line, index.names().collect::<Vec<_>>()), (1, vec![201 - first]));
+        assert_eq!(blocked_by(&index, "a.hot.example", &at(0)), None);
+    }
+    let updated = index.update(&with(&[200])).expect("few names");
+    assert_eq!((blocked_by(&updated, "hot.example", &at(0)), updated.names().sum::<usize>()), (None, 0));
+}
