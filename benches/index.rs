@@ -36,6 +36,9 @@ const WALKED_BYTES: usize = 64 << 20;
 /// Lookups in a row: so many hosts repeat while it is warm, and so many share one walk while it is cold.
 const HOSTS: usize = 64;
 
+/// The filter that asks for the table alone.
+const TABLE: &str = "table";
+
 const MOMENT: Moment = Moment { now: Timestamp::constant(1_800_000_000, 0), country: None };
 
 /// One way to hold a list. It says whether a host is on the list or below a name of it.
@@ -183,6 +186,11 @@ fn is_measured() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
 
+/// What was asked for on the command line; none: everything.
+fn filter() -> Option<String> {
+    std::env::args().skip(1).find(|argument| !argument.starts_with('-'))
+}
+
 fn sizes() -> Vec<u32> {
     match std::env::var("SLUIS_BENCH_NAMES") {
         Ok(sizes) => sizes.split(',').filter_map(|size| size.trim().parse().ok()).collect(),
@@ -192,6 +200,9 @@ fn sizes() -> Vec<u32> {
 }
 
 fn load(criterion: &mut Criterion) {
+    if filter().is_some_and(|filter| filter == TABLE) {
+        return;
+    }
     let mut group = criterion.benchmark_group("load");
     group.sample_size(10);
     for size in sizes() {
@@ -204,6 +215,9 @@ fn load(criterion: &mut Criterion) {
 }
 
 fn verdict(criterion: &mut Criterion) {
+    if filter().is_some_and(|filter| filter == TABLE) {
+        return;
+    }
     let walked = vec![1_u8; WALKED_BYTES];
     let mut group = criterion.benchmark_group("verdict");
     group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(500));
@@ -231,8 +245,7 @@ fn verdict(criterion: &mut Criterion) {
 /// Prints the table of docs/performance.md. Rounds of all contenders are interleaved, so that what else the machine does hits
 /// all alike.
 fn table(_: &mut Criterion) {
-    // With a filter, somebody is after something else.
-    if !is_measured() || std::env::args().skip(1).any(|argument| !argument.starts_with('-')) {
+    if !is_measured() || filter().is_some_and(|filter| filter != TABLE) {
         return;
     }
     println!("Medians, with the least in brackets; lookups in nanoseconds. {}", cold_read());

@@ -158,22 +158,22 @@ impl HostName {
         let name = bytes.strip_suffix(b".").unwrap_or(bytes);
         let mut host = Self::blank();
         let Some(target) = host.bytes.get_mut(..name.len()) else { return Err(HostError::TooLong) };
-        let mut is_forbidden = false;
-        for (at, (target, byte)) in target.iter_mut().zip(name).enumerate() {
-            *target = CANONICAL[usize::from(*byte)];
-            is_forbidden |= *target == 0;
-            host.dots.0[at / 64 % 4] |= u64::from(*target == b'.') << (at % 64);
-        }
         let mut label_start = 0;
-        for at in host.dots.places().chain([name.len()]) {
-            let label = &target[label_start..at];
-            if is_forbidden && let Some(at) = label.iter().position(|byte| *byte == 0) {
-                return Err(HostError::ForbiddenByte(name[label_start + at]));
+        for (at, byte) in name.iter().enumerate() {
+            let canonical = CANONICAL[usize::from(*byte)];
+            target[at] = canonical;
+            match canonical {
+                b'.' => {
+                    check_label(&target[label_start..at])?;
+                    label_start = at + 1;
+                    host.dots.add(at);
+                }
+                0 => return Err(HostError::ForbiddenByte(*byte)),
+                _ => {}
             }
-            check_label(label)?;
-            label_start = at + 1;
         }
-        let last = target.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+        let last = &target[label_start..];
+        check_label(last)?;
         if is_number(last) {
             let text = std::str::from_utf8(target).unwrap_or_default();
             let address: Ipv4Addr = text.parse().map_err(|_| HostError::NotIpv4)?;
@@ -338,17 +338,6 @@ impl Labels<'_> {
 struct Dots([u64; 4]);
 
 impl Dots {
-    /// All of them, from the left.
-    fn places(self) -> impl Iterator<Item = usize> {
-        (0..).zip(self.0).flat_map(|(word, mut bits)| {
-            std::iter::from_fn(move || {
-                let bit = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-                bits &= bits - 1;
-                Some(64 * word + bit)
-            })
-        })
-    }
-
     /// The place is below 256, since no name is longer.
     fn add(&mut self, at: usize) {
         self.0[at / 64 % 4] |= 1 << (at % 64);
@@ -358,6 +347,26 @@ impl Dots {
 /// Whether one canonical name is below another, at a label boundary.
 pub fn is_below(name: &[u8], above: &[u8]) -> bool {
     name.strip_suffix(above).is_some_and(|front| front.ends_with(b"."))
+}
+
+/// Whether a text is a canonical name beyond doubt. Some that are one fail: with an A-label, or a number at the end, a name needs
+/// the whole parser.
+pub fn is_plain_name(name: &[u8]) -> bool {
+    let mut label = 0;
+    for byte in name {
+        label += 1;
+        match *byte {
+            b'.' if label == 1 => return false,
+            b'.' => label = 0,
+            // The label may begin with `xn--`.
+            b'-' if label == 4 => return false,
+            byte if byte == 0 || CANONICAL[usize::from(byte)] != byte || label > MAX_LABEL_BYTES => return false,
+            _ => {}
+        }
+    }
+    // Numbers begin with a digit.
+    let last = name.len() - label;
+    (1..=MAX_HOST_BYTES).contains(&name.len()) && name.get(last).is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 /// The canonical form of every byte that a name may have, and 0 for the others.

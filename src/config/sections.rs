@@ -199,8 +199,8 @@ const BLOCKLIST: Section = Section {
         key(
             "max_memory_mib",
             Kind::Integer(1, 1_048_576),
-            "what the machine, the control group and the resource limits have left",
-            "The most that the index may take, the names of all sources included, in MiB. Checked before an index is built: a list that would need more is refused, and the others go on.",
+            "what the system has left",
+            "The most that the index may take, the names of all sources included, in MiB. Checked before an index is built: a list that would need more is refused, and the others go on. What the machine, the control group and the resource limits (`ulimit`) have left is looked at in any case.",
         ),
         table("source", "The files that decisions come from."),
     ],

@@ -131,7 +131,7 @@ struct Winner<'a> {
 impl Winner<'_> {
     /// Why the winner comes before an entry that comes after it.
     fn outranks(&self, entry: &Match<'_>, decision: &IndexDecision) -> Outranked {
-        let closeness = |entry: &Match<'_>| (entry.pattern.name.len(), entry.pattern.reach == Reach::Exact);
+        let closeness = |entry: &Match<'_>| (entry.pattern().name.len(), entry.pattern().reach == Reach::Exact);
         let (winner, other) = (precedence(&self.decision.decision), precedence(&decision.decision));
         if closeness(&self.entry) != closeness(entry) {
             Outranked::Specific

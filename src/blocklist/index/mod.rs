@@ -83,7 +83,7 @@ pub struct Match<'a> {
     pub source_index: u16,
     /// The line of the source that has the entry.
     pub line: u32,
-    pattern: PatternView<'a>,
+    record: NameRecord<'a>,
 }
 
 /// A decision of the index, with its source.
@@ -193,8 +193,9 @@ impl Index {
     pub fn verdict(&self, host: &HostName, moment: &Moment) -> Verdict<'_> {
         let mut verdict = Verdict::default();
         for name in self.names_of(host) {
-            if let Some(candidates) = self.find(&name) {
-                self.judge(host, &name, candidates, moment, &mut verdict);
+            // Nearly all names of nearly all hosts end here.
+            if self.hints_at(&name) {
+                self.judge(host, &name, moment, &mut verdict);
             }
         }
         verdict
@@ -279,7 +280,7 @@ impl fmt::Debug for Index {
 impl<'a> Match<'a> {
     /// The pattern that covers the host.
     pub fn pattern(&self) -> PatternView<'a> {
-        self.pattern
+        self.record.view()
     }
 }
 

@@ -14,14 +14,15 @@ use crate::host::HostName;
 
 impl Index {
     /// Takes in what the entries of one name of the host say. It counts before what shorter names said.
+    #[inline(never)]
     pub(super) fn judge<'a>(
         &'a self,
         host: &HostName,
         name: &HashedName<'_>,
-        candidates: Candidates<'a>,
         moment: &Moment,
         verdict: &mut Verdict<'a>,
     ) {
+        let Some(candidates) = self.find(name) else { return };
         let itself = name.bytes.len() == host.as_bytes().len();
         let (mut has_block, mut has_shadow) = (false, false);
         for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
@@ -44,6 +45,13 @@ impl Index {
         self.base.hasher.names(host, &self.masks)
     }
 
+    /// Whether the hash of a name leaves it open that it is there.
+    #[inline(always)]
+    pub(super) fn hints_at(&self, name: &HashedName<'_>) -> bool {
+        let hints = |layer: &Layer| layer.table.hints_at(name.hash);
+        hints(&self.base.layer) || self.delta.as_ref().is_some_and(hints)
+    }
+
     /// The entries of a name that are in a source, in order of precedence.
     pub(super) fn candidates(&self, name: &HashedName<'_>) -> impl Iterator<Item = Candidate> {
         self.live(self.find(name).unwrap_or_default())
@@ -55,14 +63,12 @@ impl Index {
     }
 
     /// What is there for a name.
-    #[inline(always)]
     pub(super) fn find(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
         let found = self.delta.as_ref().and_then(|delta| self.find_in(delta, name));
         found.or_else(|| self.find_in(&self.base.layer, name))
     }
 
     /// What a layer has for a name.
-    #[inline(always)]
     pub(super) fn find_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
         layer.table.find(name.hash, |pointer| self.candidates_at(layer, pointer, name.bytes))
     }
@@ -145,7 +151,7 @@ impl Index {
             decision_index: self.decision_index(candidate)?,
             source_index: candidate.source,
             line: record.line,
-            pattern: record.view(),
+            record,
         })
     }
 }

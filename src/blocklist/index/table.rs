@@ -55,23 +55,35 @@ pub(super) struct TableBuilder {
 }
 
 impl Table {
-    /// The pointer of a name with this hash, where `accept` says that it is that name's. Allocates nothing.
+    /// Whether there may be a name with this hash. One time in about ten thousand there is none.
     #[inline(always)]
+    pub(super) fn hints_at(&self, hash: u64) -> bool {
+        let tag = tag(hash);
+        let mut at = home(hash, self.home_lines);
+        while let Some(line) = self.lines.get(at) {
+            if line.has(tag) {
+                return true;
+            }
+            if !line.passed_on() {
+                return false;
+            }
+            at += 1;
+        }
+        false
+    }
+
+    /// The pointer of a name with this hash, where `accept` says that it is that name's. Allocates nothing.
     pub(super) fn find<T>(&self, hash: u64, mut accept: impl FnMut(Pointer) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
         let mut at = home(hash, self.home_lines);
         loop {
             let line = self.lines.get(at)?;
-            if line.has(tag) {
-                for slot in 0..SLOTS {
-                    if line.tags[slot] == tag
-                        && let Some(found) = accept(line.pointer(slot))
-                    {
-                        return Some(found);
-                    }
+            for slot in (0..SLOTS).filter(|slot| line.tags[*slot] == tag) {
+                if let Some(found) = accept(line.pointer(slot)) {
+                    return Some(found);
                 }
             }
-            if line.high[SLOTS - 1] & PASSED_ON == 0 {
+            if !line.passed_on() {
                 return None;
             }
             at += 1;
@@ -95,6 +107,11 @@ impl Line {
     #[inline(always)]
     fn has(&self, tag: u16) -> bool {
         self.tags.iter().fold(false, |has, other| has | (*other == tag))
+    }
+
+    #[inline(always)]
+    fn passed_on(&self) -> bool {
+        self.high[SLOTS - 1] & PASSED_ON != 0
     }
 
     #[inline]
@@ -200,6 +217,16 @@ mod tests {
                 assert_eq!(found, Some(pointer(at)));
             }
             assert!(table.longest_chain() >= 1);
+        }
+    }
+
+    #[test]
+    fn every_name_is_hinted_at_and_hardly_anything_else() {
+        let (names, others) = (hashes(0..10_000), hashes(10_000..20_000));
+        for home_for in [10_000, 100] {
+            let table = table(&names, home_for);
+            assert!(names.iter().all(|hash| table.hints_at(*hash)));
+            assert!(home_for < names.len() || others.iter().filter(|hash| table.hints_at(**hash)).count() < 10);
         }
     }
 

@@ -3,13 +3,12 @@
 //! Inside: the seeded hash of names, the masks that spare probes, and one pass over a host that yields what is to be looked up.
 //! Kept out: the tables that are asked.
 //!
-//! A name's hash is that of its first label, seeded with the hash of the name above it. So all names of a host cost one pass
-//! over its bytes, from the right, and a longer name costs its own label more than the shorter one.
+//! A name is hashed label by label from the right. So all names of a host cost one pass over its bytes, and a longer name
+//! costs its own label more than the shorter one.
 
 use std::hash::Hasher as _;
 
-use foldhash::SharedSeed;
-use foldhash::fast::FoldHasher;
+use foldhash::{SharedSeed, fast, quality};
 
 use crate::host::{HostName, Labels};
 
@@ -42,7 +41,8 @@ pub(super) struct HashedNames<'t, 'h> {
     hasher: &'t NameHasher,
     masks: &'t Masks,
     rest: Labels<'h>,
-    hash: u64,
+    /// What the labels so far come to.
+    state: u64,
     labels: u32,
     /// The shortest name that counts, in bytes.
     shortest: usize,
@@ -55,27 +55,32 @@ impl NameHasher {
 
     /// One name, as lists have it.
     pub(super) fn name<'n>(&self, name: &'n [u8]) -> HashedName<'n> {
-        let (mut hash, mut labels) = (self.start, 0);
+        let (mut state, mut labels) = (self.start, 0);
         for label in name.rsplit(|byte| *byte == b'.') {
-            hash = self.below(hash, label);
+            state = self.take_in(state, label);
             labels += 1;
         }
-        HashedName { hash, labels, bytes: name }
+        HashedName { hash: self.finish(state), labels, bytes: name }
     }
 
     /// The host and every name above it, the shortest first, as far as the masks have them; of an address it alone.
     #[inline(always)]
     pub(super) fn names<'t, 'h>(&'t self, host: &'h HostName, masks: &'t Masks) -> HashedNames<'t, 'h> {
         let shortest = if host.address().is_some() { host.as_bytes().len() } else { 0 };
-        HashedNames { hasher: self, masks, rest: host.labels(), hash: self.start, labels: 0, shortest }
+        HashedNames { hasher: self, masks, rest: host.labels(), state: self.start, labels: 0, shortest }
     }
 
-    /// The hash of the name that has this label before the name of this hash.
     #[inline(always)]
-    fn below(&self, hash: u64, label: &[u8]) -> u64 {
-        let mut state = FoldHasher::with_seed(hash, &self.shared);
-        state.write(label);
-        state.finish()
+    fn take_in(&self, state: u64, label: &[u8]) -> u64 {
+        let mut hasher = fast::FoldHasher::with_seed(state, &self.shared);
+        hasher.write(label);
+        hasher.finish()
+    }
+
+    /// Without this step, names that differ in a few digits would crowd in some lines of the table.
+    #[inline(always)]
+    fn finish(&self, state: u64) -> u64 {
+        quality::FoldHasher::with_seed(state, &self.shared).finish()
     }
 }
 
@@ -109,8 +114,9 @@ impl<'h> Iterator for HashedNames<'_, 'h> {
         loop {
             let label = self.rest.next()?;
             self.labels += 1;
-            self.hash = self.hasher.below(self.hash, label.bytes);
-            let name = HashedName { hash: self.hash, labels: self.labels, bytes: label.name };
+            self.state = self.hasher.take_in(self.state, label.bytes);
+            let hash = self.hasher.finish(self.state);
+            let name = HashedName { hash, labels: self.labels, bytes: label.name };
             if self.masks.may_have(&name) && label.name.len() >= self.shortest {
                 return Some(name);
             }

@@ -11,6 +11,8 @@ mod state;
 mod examine;
 mod pass;
 mod merge;
+mod telling;
+mod check;
 mod handle;
 #[cfg(test)]
 mod tests;
@@ -24,9 +26,10 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use check::{Checked, check};
 pub use handle::{ReloadHandle, ReloadReport, Started, fetch_and_start, start};
 
-use self::examine::{Examiner, KIND};
+use self::examine::Examiner;
 use self::handle::Command;
 use self::merge::{Merge, Merged};
 use self::pass::{Base, Pass};
@@ -34,9 +37,7 @@ use self::state::SourceState;
 use super::config::Config;
 use super::index::Index;
 use super::memory;
-use super::source;
-use super::source::remote::Once;
-use super::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
+use super::status::{BlocklistStatus, LastReload, ReloadCounts, Trigger};
 use super::store::{Blocklist, Snapshot, SnapshotMaker};
 use crate::file_watch::{FileWatch, Target};
 use crate::finding::Finding;
@@ -49,9 +50,6 @@ const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// How often an old index is asked whether anyone still reads it.
 const RETIRE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Warnings of one source that are logged; `check` and the status have them all.
-const LOGGED_WARNINGS: usize = 10;
 
 /// The histogram of reload durations has one writer: the reload thread.
 const RELOAD_THREAD: WorkerId = WorkerId(0);
@@ -81,44 +79,6 @@ struct Reloader {
 struct Shared {
     status: Live<BlocklistStatus>,
     durations: Histogram,
-}
-
-/// Everything that a configuration loads, and nothing that runs.
-#[derive(Debug)]
-pub struct Checked {
-    /// Every error and warning, in the order of the sources.
-    pub findings: Vec<Finding>,
-    /// What each source gave.
-    pub sources: Vec<SourceStatus>,
-    /// The index of what loaded.
-    pub index: Arc<Index>,
-}
-
-/// Loads everything once, as a start would without a state directory. A list that is fetched is taken from the file that is
-/// kept of it; where there is none, it is fetched, and nothing is kept.
-pub fn check(config: &Config, now: Timestamp) -> Checked {
-    let once = Once::new(config);
-    let config = once.config();
-    let examiner = Examiner { config, trigger: Trigger::Start, now, allow_shrink: &[], state: None };
-    let sources = new_sources(config, &[]);
-    let base = Base { in_force: None, rebuild: true, seed: fastrand::u64(..) };
-    let pass = pass::run(examiner, &sources, |_| true, base);
-    let mut statuses: Vec<SourceStatus> = pass.sources.iter().map(SourceState::status).collect();
-    for source in &mut statuses {
-        if let Some(failure) = once.failure(&source.name) {
-            source.errors = Arc::from([failure.clone()]);
-        }
-    }
-    let roots = source::remote::check(&config.sources).err().unwrap_or_default();
-    let findings = statuses.iter().flat_map(|source| {
-        let dropped = source.dropped.iter().flat_map(|lines| lines.findings.iter());
-        source.errors.iter().chain(source.warnings.iter()).chain(dropped).cloned()
-    });
-    Checked {
-        findings: roots.into_iter().chain(findings.map(|finding| once.name_url(finding))).collect(),
-        index: pass.index.unwrap_or_else(|| Arc::new(Index::build(&[], 0))),
-        sources: statuses,
-    }
 }
 
 fn new_sources(config: &Config, before: &[SourceState]) -> Vec<SourceState> {
@@ -392,78 +352,6 @@ impl Reloader {
         self.publish_status();
         self.keep_copies(&pass.applied);
         ReloadReport { generation, added, removed, failed }
-    }
-
-    fn count(&mut self, pass: &Pass, trigger: Trigger, lifted: usize) {
-        let refused_again = pass.refused_before > 0;
-        if trigger == Trigger::Start {
-            // A start is no reload.
-        } else if pass.newly_refused > 0 || refused_again && trigger.is_asked_for() {
-            self.counts.refused += 1;
-        } else if !pass.applied.is_empty() || lifted > 0 {
-            self.counts.applied += 1;
-        } else if pass.confirmed > 0 && !refused_again {
-            self.counts.unchanged += 1;
-        }
-    }
-
-    fn log(&self, pass: &Pass, trigger: Trigger, began: Instant) {
-        let generation = self.blocklist.generation();
-        let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let trigger_name = trigger.name();
-        for applied in &pass.applied {
-            let source = pass.sources.iter().find(|source| source.config.name == applied.source);
-            let content = source.and_then(|source| source.in_force.as_ref());
-            let dropped: u64 = content.map_or(0, |content| content.dropped.iter().map(|lines| lines.count).sum());
-            tracing::info!(
-                generation,
-                source = applied.source,
-                names = applied.names,
-                added = applied.changes.added,
-                removed = applied.changes.removed,
-                lines_dropped = dropped,
-                trigger = trigger_name,
-                duration_ms,
-                "source in force"
-            );
-            for warning in content.iter().flat_map(|content| content.warnings.iter()).take(LOGGED_WARNINGS) {
-                tracing::warn!(source = applied.source, "{}", warning.log_line());
-            }
-        }
-        self.log_refusals(pass, trigger);
-    }
-
-    fn log_refusals(&self, pass: &Pass, trigger: Trigger) {
-        for source in &pass.sources {
-            let before = self.sources.iter().find(|before| before.config.name == source.config.name);
-            let before = before.and_then(|before| before.refused.as_ref()).map(|refused| &refused.findings);
-            let now = source.refused.as_ref().map(|refused| &refused.findings);
-            let name = &source.config.name;
-            match (before, now) {
-                (before, Some(now)) if before != Some(now) => {
-                    let first = now.first().map(|finding| finding.log_line().to_string()).unwrap_or_default();
-                    let trigger = trigger.name();
-                    tracing::error!(
-                        source = name,
-                        trigger,
-                        findings = now.len(),
-                        "source refused, last good stays: {first}"
-                    );
-                }
-                (Some(_), None) => tracing::info!(source = name, "source is good again"),
-                _ => {}
-            }
-        }
-    }
-
-    fn keep_copies(&self, applied: &[pass::Applied]) {
-        let Some(state) = &self.state else { return };
-        for (source, bytes) in applied.iter().filter_map(|applied| Some((&applied.source, applied.bytes.as_ref()?))) {
-            if let Err(error) = state.keep(KIND, source, bytes) {
-                let directory = state.path().display();
-                tracing::error!(%error, source, %directory, "no copy could be kept for the next start");
-            }
-        }
     }
 
     /// A decision starts or ends: the names are the same, the generation is another. Where the clock was set back, what

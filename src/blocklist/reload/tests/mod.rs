@@ -19,6 +19,7 @@ use crate::blocklist::decision::tests::decision;
 use crate::blocklist::guard::DropReason;
 use crate::blocklist::index::Moment;
 use crate::blocklist::pattern::Pattern;
+use crate::blocklist::status::SourceStatus;
 use crate::host::HostName;
 
 const BOUND: Duration = Duration::from_secs(20);
