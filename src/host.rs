@@ -349,6 +349,26 @@ pub fn is_below(name: &[u8], above: &[u8]) -> bool {
     name.strip_suffix(above).is_some_and(|front| front.ends_with(b"."))
 }
 
+/// Whether a text is a canonical name beyond doubt. Some that are one fail: with an A-label, or a number at the end, a name needs
+/// the whole parser.
+pub fn is_plain_name(name: &[u8]) -> bool {
+    let mut label = 0;
+    for byte in name {
+        label += 1;
+        match *byte {
+            b'.' if label == 1 => return false,
+            b'.' => label = 0,
+            // The label may begin with `xn--`.
+            b'-' if label == 4 => return false,
+            byte if byte == 0 || CANONICAL[usize::from(byte)] != byte || label > MAX_LABEL_BYTES => return false,
+            _ => {}
+        }
+    }
+    // Numbers begin with a digit.
+    let last = name.len() - label;
+    (1..=MAX_HOST_BYTES).contains(&name.len()) && name.get(last).is_some_and(|byte| !byte.is_ascii_digit())
+}
+
 /// The canonical form of every byte that a name may have, and 0 for the others.
 const CANONICAL: [u8; 256] = {
     let mut table = [0; 256];

@@ -51,7 +51,7 @@ struct HostRule<'r> {
 fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>) {
     let Some(rule) = host_rule(line.content) else { return feed.skip() };
     match Pattern::parse_with(rule.name, Reach::Subtree) {
-        Ok(pattern) => feed.add(line.part(rule.name), &pattern, rule.effect),
+        Ok(pattern) => feed.add(line.part(rule.name), pattern.view(), rule.effect),
         Err(error) => feed.wrong(line.part(rule.name), &error),
     }
 }

@@ -60,7 +60,7 @@ fn read_names(feed: &mut FeedReader<'_>, line: FeedLine<'_>, key: &str, value: &
     for name in names.split('/') {
         match pattern_of(name.trim()) {
             Ok(Some(pattern)) => {
-                feed.add(line.part(name.trim()), &pattern, Effect::Block);
+                feed.add(line.part(name.trim()), pattern.view(), Effect::Block);
                 says_nothing = false;
             }
             // One finding a line is enough, and a line is wrong once.

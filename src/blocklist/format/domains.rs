@@ -9,7 +9,7 @@ use super::lines::{FeedInput, FeedReader};
 use crate::blocklist::config::Scope;
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
-use crate::blocklist::pattern::Pattern;
+use crate::blocklist::pattern::{Pattern, PatternView};
 
 /// Reads a feed of names. A bare name means what `scope` says; a bare address is that address alone.
 ///
@@ -17,9 +17,14 @@ use crate::blocklist::pattern::Pattern;
 pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], scope: Scope, decision: Arc<Decision>) -> ParsedSource {
     let bare = scope.reach();
     let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
-    FeedReader::new(input, source).read(bytes, |feed, line| match Pattern::parse_with(line.content, bare) {
-        Ok(pattern) => feed.add(line, &pattern, Effect::Block),
-        Err(error) => feed.wrong(line, &error),
+    FeedReader::new(input, source).read(bytes, |feed, line| {
+        if let Some(pattern) = PatternView::of_canonical(line.content, bare) {
+            return feed.add(line, pattern, Effect::Block);
+        }
+        match Pattern::parse_with(line.content, bare) {
+            Ok(pattern) => feed.add(line, pattern.view(), Effect::Block),
+            Err(error) => feed.wrong(line, &error),
+        }
     })
 }
 

@@ -14,7 +14,7 @@ use super::lines::{FeedInput, FeedLine, FeedReader, WHITE_SPACE};
 use crate::blocklist::config::Scope;
 use crate::blocklist::decision::Decision;
 use crate::blocklist::parsed::{Effect, ParsedSource};
-use crate::blocklist::pattern::{Pattern, Reach};
+use crate::blocklist::pattern::{PatternView, Reach};
 use crate::host::HostName;
 
 /// What machines call themselves and their networks in their own hosts files.
@@ -63,7 +63,7 @@ fn read_line(feed: &mut FeedReader<'_>, line: FeedLine<'_>, reach: Reach) {
             Ok(host) if is_own_name(&host) => {}
             Ok(host) => {
                 let reach = if host.address().is_some() { Reach::Exact } else { reach };
-                feed.add(line.part(word), &Pattern { host, reach }, Effect::Block);
+                feed.add(line.part(word), PatternView { name: host.as_str(), reach }, Effect::Block);
                 says_nothing = false;
             }
             // One finding a line is enough, and a line is wrong once.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::chunks::chunks;
 use crate::blocklist::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
 use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
-use crate::blocklist::pattern::Pattern;
+use crate::blocklist::pattern::{Pattern, PatternView};
 use crate::finding::{Finding, Place, SourceText, position};
 use crate::whole_file::Sha256;
 
@@ -220,9 +220,9 @@ impl<'p> FeedReader<'p> {
     }
 
     /// Adds a pattern that a line names, unless it must not be blocked.
-    pub(super) fn add(&mut self, line: FeedLine<'_>, pattern: &Pattern, effect: Effect) {
+    pub(super) fn add(&mut self, line: FeedLine<'_>, pattern: PatternView<'_>, effect: Effect) {
         let never_block = self.input.never_block.filter(|_| effect != Effect::Lift);
-        match never_block.and_then(|never_block| objection(pattern.view(), never_block)) {
+        match never_block.and_then(|never_block| objection(pattern, never_block)) {
             Some(Objection::Refused(reason, message)) => {
                 let finding = Finding::warning(self.place(line), message);
                 drop_lines(&mut self.parsed.dropped, reason, 1, [finding]);
@@ -234,7 +234,7 @@ impl<'p> FeedReader<'p> {
             }
             _ => {}
         }
-        self.parsed.names.push(pattern.view(), effect, line_number(line.index), Owner::Decision(0));
+        self.parsed.names.push(pattern, effect, line_number(line.index), Owner::Decision(0));
     }
 
     /// Counts a line that says something about other things than hosts.

@@ -56,7 +56,7 @@ fn read_row(feed: &mut FeedReader<'_>, row: &Row<'_>) -> Option<Reach> {
     };
     match pattern_of(trigger) {
         Ok(pattern) => {
-            feed.add(row.line, &pattern, effect);
+            feed.add(row.line, pattern.view(), effect);
             (effect == Effect::Block).then_some(pattern.reach)
         }
         Err(error) => {

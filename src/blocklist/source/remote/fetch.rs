@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER, TRANSFER_ENCODING, USER_AGENT,
 };
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -17,6 +17,7 @@ use hyper::body::Incoming as Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use url::{Position, Url};
@@ -215,7 +216,18 @@ fn request(url: &Url, known: Option<&Validators>) -> Result<Request<Empty<Bytes>
 /// What the server gave to ask with the next time.
 fn validators(url: &Url, headers: &HeaderMap) -> Validators {
     let of = |name| text(headers, name).filter(|value| value.len() <= VALIDATOR_BYTES).map(str::to_owned);
-    Validators { answered_by: answered_by(url), etag: of(&ETAG), last_modified: of(&LAST_MODIFIED) }
+    let last_modified = of(&LAST_MODIFIED).filter(|modified| !is_too_young(modified, text(headers, &DATE)));
+    Validators { answered_by: answered_by(url), etag: of(&ETAG), last_modified }
+}
+
+/// Whether a list was modified in the second in which it was sent: what changes later in that second has the same date
+/// (RFC 9110 section 8.8.2.2).
+fn is_too_young(modified: &str, date: Option<&str>) -> bool {
+    let moment = |text: &str| rfc2822::parse(text).ok().map(|moment| moment.timestamp());
+    match (moment(modified), date.and_then(moment)) {
+        (Some(modified), Some(date)) => modified >= date,
+        _ => false,
+    }
 }
 
 /// A URL as validators belong to it. Its query is left out: it may be signed anew for each redirect.
@@ -325,6 +337,24 @@ mod tests {
         let found = validators(&url("https://cdn.example/a?signature=1"), &headers);
         assert_eq!(found.answered_by, "https://cdn.example/a");
         assert_eq!((found.etag.as_deref(), found.last_modified), (Some("\"x\""), None));
+    }
+
+    #[test]
+    fn date_of_a_list_that_may_change_within_it_is_no_validator() {
+        for (modified, date, expected) in [
+            ("Thu, 26 Nov 2026 15:41:04 GMT", Some("Thu, 26 Nov 2026 15:41:05 GMT"), true),
+            ("Thu, 26 Nov 2026 15:41:05 GMT", Some("Thu, 26 Nov 2026 15:41:05 GMT"), false),
+            ("Thu, 26 Nov 2026 15:41:06 GMT", Some("Thu, 26 Nov 2026 15:41:05 GMT"), false),
+            ("Thu, 26 Nov 2026 15:41:05 GMT", None, true),
+            // It goes back as it came, whatever it says.
+            ("yesterday", Some("Thu, 26 Nov 2026 15:41:05 GMT"), true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(LAST_MODIFIED, HeaderValue::from_static(modified));
+            headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
+            let found = validators(&url("https://cdn.example/a"), &headers).last_modified;
+            assert_eq!(found.is_some(), expected, "{modified} {date:?}");
+        }
     }
 
     proptest! {
