@@ -14,6 +14,7 @@ pub mod document;
 pub mod host;
 pub mod telemetry;
 pub mod drain;
+pub mod large;
 pub mod whole_file;
 pub mod kept_copy;
 pub mod file_watch;

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use aws_lc_rs::digest;
 
+use crate::large::room_for;
+
 /// The bytes of a file at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WholeFile {
@@ -108,7 +110,10 @@ fn require_file(metadata: &Metadata) -> Result<(), ReadError> {
 fn read_exactly(file: &mut File, size: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     let capacity = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory).map_err(io::Error::from)?;
-    bytes.try_reserve_exact(capacity + 1).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let reserved = bytes.try_reserve_exact(room_for::<u8>(capacity + 1));
+    // Addresses may be few where memory is enough.
+    let reserved = reserved.or_else(|_| bytes.try_reserve_exact(capacity + 1));
+    reserved.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     file.take(size + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -32,6 +32,7 @@ const LAYERS: &[&[&str]] = &[
         "host",
         "telemetry",
         "drain",
+        "large",
         "whole_file",
         "kept_copy",
         "file_watch",

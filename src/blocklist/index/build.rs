@@ -16,6 +16,7 @@ use super::{
 use crate::blocklist::decision::Decision;
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::pattern::Reach;
+use crate::large::room_for;
 
 /// An index has at most this many blocks of names: what a slot of the table can tell apart.
 pub(in crate::blocklist) const MAX_BLOCKS: usize = (MAX_VALUE >> BLOCK_BITS) as usize;
@@ -101,7 +102,8 @@ pub(super) fn add_keys(
 }
 
 fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
-    let mut keys = Vec::with_capacity(index.blocks.iter().map(|placed| placed.block.len()).sum());
+    let count = index.blocks.iter().map(|placed| placed.block.len()).sum();
+    let mut keys = Vec::with_capacity(room_for::<Key>(count));
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
         add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Index;
 use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
+use crate::large::room_for;
 
 /// How many distinct patterns of a source came and went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,7 +102,8 @@ impl<'p> Patterns<'p> {
         let others: HashSet<*const Block> = others.iter().map(|part| Arc::as_ptr(&part.block)).collect();
         let parts: Vec<&Part> = parts.iter().filter(|part| !others.contains(&Arc::as_ptr(&part.block))).collect();
         let hasher = foldhash::quality::FixedState::default();
-        let mut keys = Vec::with_capacity(parts.iter().map(|part| part.block.len()).sum());
+        let count = parts.iter().map(|part| part.block.len()).sum();
+        let mut keys = Vec::with_capacity(room_for::<(u64, u32, u32)>(count));
         for (place, part) in (0..).zip(&parts) {
             let blocking = part.iter().filter(|record| record.effect != Effect::Lift);
             keys.extend(blocking.map(|record| (record.pattern_hash(&hasher), place, record.offset)));

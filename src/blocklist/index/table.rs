@@ -6,6 +6,8 @@
 //! A name's hash gives its line (high bits) and a tag (low bits) that is compared with the line's slots. A full line
 //! passes names on to the next and says so, so that a miss ends at the first line that does not.
 
+use crate::large::room_for;
+
 const SLOTS: usize = 8;
 
 /// A line is filled to seven tenths on average: at that load about one line in nine passes names on.
@@ -41,7 +43,8 @@ pub(super) enum Pointer {
 /// The table, which never changes once it is built.
 #[derive(Debug)]
 pub(super) struct Table {
-    lines: Box<[Line]>,
+    /// With room to spare, which costs addresses and no memory (`large.rs`).
+    lines: Vec<Line>,
     home_lines: u64,
     longest_chain: u32,
 }
@@ -142,7 +145,9 @@ impl TableBuilder {
     /// A table for a number of distinct names.
     pub(super) fn new(names: usize) -> Self {
         let home_lines = (names as u64 * 10).div_ceil(NAMES_PER_TEN_LINES).max(1);
-        let lines = vec![Line::EMPTY; usize::try_from(home_lines).unwrap_or(usize::MAX)];
+        let count = usize::try_from(home_lines).unwrap_or(usize::MAX);
+        let mut lines = Vec::with_capacity(room_for::<Line>(count));
+        lines.resize(count, Line::EMPTY);
         Self { lines, home_lines, longest_chain: 0 }
     }
 
@@ -166,7 +171,7 @@ impl TableBuilder {
 
     pub(super) fn finish(self) -> Table {
         let Self { lines, home_lines, longest_chain } = self;
-        Table { lines: lines.into_boxed_slice(), home_lines, longest_chain }
+        Table { lines, home_lines, longest_chain }
     }
 }
 
