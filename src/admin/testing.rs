@@ -197,7 +197,13 @@ pub(super) fn healthy() -> Fake {
         decision_hits: vec![("2026-11-harassment-forum".into(), 5)],
         decisions: vec![record(forum, ".harassment-forum.example", 5)],
         tls: TlsStatus { certificates: vec![certificate("edge")], ..TlsStatus::default() },
-        reloaded: ReloadReport { generation: 8, added: 3, removed: 1, failed: Vec::new() },
+        reloaded: ReloadReport {
+            generation: 8,
+            added: 3,
+            removed: 1,
+            applied: vec!["decisions".to_owned()],
+            failed: Vec::new(),
+        },
         reloads: Mutex::default(),
         is_stuck: false,
     }
@@ -206,7 +212,13 @@ pub(super) fn healthy() -> Fake {
 /// A reload that one source did not survive.
 pub(super) fn refusal() -> ReloadReport {
     let findings = vec![finding("`basis` is \"court\"; expected court-order")];
-    ReloadReport { generation: 7, added: 0, removed: 0, failed: vec![("decisions".to_owned(), findings)] }
+    ReloadReport {
+        generation: 7,
+        added: 0,
+        removed: 0,
+        applied: Vec::new(),
+        failed: vec![("decisions".to_owned(), findings)],
+    }
 }
 
 /// An endpoint over parts, with its stop.

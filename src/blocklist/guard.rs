@@ -30,12 +30,13 @@ impl Guarded {
         let findings = std::mem::take(&mut parsed.findings);
         let mut warnings = std::mem::take(&mut parsed.odd);
         if parsed.lines.wrong > 0 {
-            drop_lines(&mut dropped, DropReason::NotAName, u64::from(parsed.lines.wrong), findings);
+            let (kept, room) = drop_lines(&mut dropped, DropReason::NotAName, u64::from(parsed.lines.wrong));
+            kept.extend(findings.into_iter().take(room));
         } else {
             warnings.extend(findings);
         }
         if parsed.lines.skipped > 0 {
-            drop_lines(&mut dropped, DropReason::OtherRule, u64::from(parsed.lines.skipped), []);
+            drop_lines(&mut dropped, DropReason::OtherRule, u64::from(parsed.lines.skipped));
         }
         dropped.append(&mut parsed.dropped);
         Self { parsed, warnings, dropped }
@@ -134,10 +135,12 @@ fn guard_feed(candidate: Candidate<'_>) -> Result<Guarded, Vec<Finding>> {
     Ok(guarded)
 }
 
-/// Why a source may not lose so many of its distinct patterns at once. 0 before: it may be as small as it is.
+/// Why a feed may not lose so many of its distinct patterns at once. 0 before: it may be as small as it is. Decision records are
+/// edited by those who answer for them.
 pub(super) fn shrink(source: &SourceConfig, before: usize, now: usize, config: &Config) -> Option<Finding> {
     let lost = before.saturating_sub(now);
-    if before < SHRINK_FROM || lost * 100 <= before * usize::from(config.max_shrink_percent) {
+    let is_feed = matches!(source.content, SourceContent::Feed { .. });
+    if !is_feed || before < SHRINK_FROM || lost * 100 <= before * usize::from(config.max_shrink_percent) {
         return None;
     }
     let message = format!(

@@ -75,20 +75,19 @@ pub(super) fn objection(pattern: PatternView<'_>, never_block: &[Pattern]) -> Op
     }
 }
 
-/// Adds lines to those that were dropped for the same reason; `findings` is asked as long as some are kept.
+/// Counts lines that were dropped for a reason, with those that were dropped for it before; gives what was found in them, and how many
+/// findings more are kept.
 pub(super) fn drop_lines(
     dropped: &mut Vec<DroppedLines>,
     reason: DropReason,
     count: u64,
-    findings: impl IntoIterator<Item = Finding>,
-) {
+) -> (&mut Vec<Finding>, usize) {
     let index = dropped.iter().position(|lines| lines.reason == reason).unwrap_or_else(|| {
         dropped.push(DroppedLines { reason, count: 0, findings: Vec::new() });
         dropped.len() - 1
     });
-    if let Some(lines) = dropped.get_mut(index) {
-        lines.count += count;
-        let room = KEPT_FINDINGS.saturating_sub(lines.findings.len());
-        lines.findings.extend(findings.into_iter().take(room));
-    }
+    let lines = &mut dropped[index];
+    lines.count += count;
+    let room = KEPT_FINDINGS.saturating_sub(lines.findings.len());
+    (&mut lines.findings, room)
 }

@@ -103,7 +103,8 @@ impl ParsedSource {
         let room = KEPT_FINDINGS.saturating_sub(self.findings.len());
         self.findings.extend(moved(&piece.findings).into_iter().take(room));
         for lines_dropped in &piece.dropped {
-            drop_lines(&mut self.dropped, lines_dropped.reason, lines_dropped.count, moved(&lines_dropped.findings));
+            let (kept, room) = drop_lines(&mut self.dropped, lines_dropped.reason, lines_dropped.count);
+            kept.extend(moved(&lines_dropped.findings).into_iter().take(room));
         }
         let room = KEPT_FINDINGS.saturating_sub(self.odd.len());
         self.odd.extend(moved(&piece.odd).into_iter().take(room));

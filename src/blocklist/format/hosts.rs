@@ -109,6 +109,16 @@ mod tests {
         parse(Path::new("hosts"), bytes, scope, feed_decision())
     }
 
+    /// It would take minutes if each name were looked for from the beginning of the line.
+    #[test]
+    fn line_of_many_names_is_walked_once() {
+        let line = format!("0.0.0.0 a.example{}", " co.uk".repeat(200_000));
+        let input = FeedInput { never_block: Some(&[]), ..Path::new("hosts").into() };
+        let parsed = parse(input, line.as_bytes(), Scope::Exact, feed_decision());
+        assert_eq!((parsed.names.len(), parsed.dropped.len(), parsed.dropped[0].count), (1, 1, 200_000));
+        assert_eq!(parsed.dropped[0].findings.len(), 100);
+    }
+
     #[test]
     fn line_blocks_the_names_that_lead_nowhere() {
         each_says(

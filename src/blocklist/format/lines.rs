@@ -106,6 +106,10 @@ impl<'t> FeedLine<'t> {
             self.whole.len() - self.whole.trim_start_matches(WHITE_SPACE).len()
         }
     }
+
+    fn place(self, file: &Path) -> Place {
+        Place { file: file.to_path_buf(), position: Some(position(self.index, self.start(), self.whole)) }
+    }
 }
 
 /// What a line that is a comment says, without what marks it as one; none for a line that is no comment.
@@ -224,12 +228,15 @@ impl<'p> FeedReader<'p> {
         let never_block = self.input.never_block.filter(|_| effect != Effect::Lift);
         match never_block.and_then(|never_block| objection(pattern, never_block)) {
             Some(Objection::Refused(reason, message)) => {
-                let finding = Finding::warning(self.place(line), message);
-                drop_lines(&mut self.parsed.dropped, reason, 1, [finding]);
+                // A place costs a walk over its line, which may have any number of names.
+                let (kept, room) = drop_lines(&mut self.parsed.dropped, reason, 1);
+                if room > 0 {
+                    kept.push(Finding::warning(line.place(self.input.file), message));
+                }
                 return;
             }
             Some(Objection::Odd(message)) if self.parsed.odd.len() < KEPT_FINDINGS => {
-                let finding = Finding::warning(self.place(line), message);
+                let finding = Finding::warning(line.place(self.input.file), message);
                 self.parsed.odd.push(finding);
             }
             _ => {}
@@ -251,20 +258,15 @@ impl<'p> FeedReader<'p> {
     pub(super) fn unreadable(&mut self, line: FeedLine<'_>, what: &dyn fmt::Display) {
         self.parsed.lines.wrong += 1;
         if self.parsed.lines.wrong as usize <= KEPT_FINDINGS {
-            let finding = Finding::warning(self.place(line), format!("`{}` {what}", shown(line.content)));
+            let finding = Finding::warning(line.place(self.input.file), format!("`{}` {what}", shown(line.content)));
             self.parsed.findings.push(finding);
         }
     }
 
     /// Refuses the feed because of a line.
     pub(super) fn refuse(&mut self, line: FeedLine<'_>, why: &str) {
-        let finding = Finding::error(self.place(line), why);
+        let finding = Finding::error(line.place(self.input.file), why);
         self.parsed.findings.push(finding);
-    }
-
-    fn place(&self, line: FeedLine<'_>) -> Place {
-        let position = position(line.index, line.start(), line.whole);
-        Place { file: self.input.file.to_path_buf(), position: Some(position) }
     }
 }
 

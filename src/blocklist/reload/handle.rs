@@ -55,6 +55,8 @@ pub struct ReloadReport {
     pub added: usize,
     /// Names that went.
     pub removed: usize,
+    /// The sources whose content is new.
+    pub applied: Vec<String>,
     /// Each source whose file is not in force, with why.
     pub failed: Vec<(String, Vec<Finding>)>,
 }
@@ -133,6 +135,8 @@ impl ReloadHandle {
             tokio::join!(self.reload_files(trigger, allow_shrink.clone()), self.fetcher.refresh(FETCH_WAIT));
         if fetched.iter().any(|(_, outcome)| *outcome == Outcome::New) {
             let before = report;
+            // Once: what the files brought has used it up.
+            let allow_shrink = allow_shrink.filter(|source| !before.applied.contains(source));
             report = self.reload_files(trigger, allow_shrink).await;
             report.added += before.added;
             report.removed += before.removed;
@@ -208,7 +212,7 @@ impl ReloadHandle {
     fn ended(&self) -> ReloadReport {
         let message = "the reload thread has ended; restart sluis, and please report this";
         let failed = vec![(String::new(), vec![Finding::without_place(message)])];
-        ReloadReport { generation: self.status().generation, added: 0, removed: 0, failed }
+        ReloadReport { generation: self.status().generation, added: 0, removed: 0, applied: Vec::new(), failed }
     }
 }
 

@@ -294,7 +294,13 @@ impl Reloader {
                 self.counts.refused += 1;
                 self.publish_status();
                 let failed = vec![(String::new(), vec![finding])];
-                ReloadReport { generation: self.blocklist.generation(), added: 0, removed: 0, failed }
+                ReloadReport {
+                    generation: self.blocklist.generation(),
+                    added: 0,
+                    removed: 0,
+                    applied: Vec::new(),
+                    failed,
+                }
             }
         }
     }
@@ -351,7 +357,8 @@ impl Reloader {
         }
         self.publish_status();
         self.keep_copies(&pass.applied);
-        ReloadReport { generation, added, removed, failed }
+        let applied = pass.applied.into_iter().map(|applied| applied.source).collect();
+        ReloadReport { generation, added, removed, applied, failed }
     }
 
     /// A decision starts or ends: the names are the same, the generation is another. Where the clock was set back, what
