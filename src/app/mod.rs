@@ -199,23 +199,28 @@ impl Running {
             tokio::select! {
                 Some(()) = signals.hangup.recv() => {
                     supervisor::reloading();
+                    // Nothing waits for what takes its time, a list that is fetched or a name server that is away: not a stop, not
+                    // the servers whose names are resolved, not a worker that has ended.
                     tokio::select! {
                         () = self.parts.reread(reread) => supervisor::ready(),
-                        // A stop does not wait for what is not used any more: a large list, a name server that is away.
+                        () = &mut resolving => {}
                         () = signals.stops.next() => return Leave::Stopped,
+                        () = self.workers.first_ended() => return self.worker_ended(),
                     }
                 }
                 Some(()) = signals.upgrade.recv() => self.handover.begin(self.parts.config.upgrade_timeout),
                 pid = self.handover.completed() => return Leave::TakenOver(pid),
                 () = signals.stops.next() => return Leave::Stopped,
                 () = &mut resolving => {}
-                () = self.workers.first_ended() => {
-                    tracing::error!("a worker ended by itself; stopping");
-                    self.stop.advance(Phase::Draining);
-                    return Leave::Stopped;
-                }
+                () = self.workers.first_ended() => return self.worker_ended(),
             }
         }
+    }
+
+    fn worker_ended(&self) -> Leave {
+        tracing::error!("a worker ended by itself; stopping");
+        self.stop.advance(Phase::Draining);
+        Leave::Stopped
     }
 }
 

@@ -35,6 +35,9 @@ pub struct ParsedSource {
     pub dropped: Vec<DroppedLines>,
     /// Names of a feed that it may block, and hardly means to. The first hundred are kept.
     pub odd: Vec<Finding>,
+    /// Whether an exception of a feed lifts only what is blocked by a name that is no closer to the host than its own, as in a policy
+    /// zone, of which a resolver takes the closest row alone.
+    pub closest_wins: bool,
     /// The pieces of a feed that is read line by line, for its next version.
     pub chunks: Vec<Arc<Chunk>>,
 }

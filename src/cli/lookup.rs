@@ -225,6 +225,7 @@ fn effect_of(effect: ExceptionEffect, is_record: bool) -> (&'static str, String)
         ExceptionEffect::Important => {
             ("important", "lifts nothing: its feed says that this block is important".to_owned())
         }
+        ExceptionEffect::Farther => ("farther", "the row that blocks this host is closer to it".to_owned()),
         ExceptionEffect::NothingToLift if is_record => {
             ("nothing-to-lift", "lifts nothing: no feed blocks this host".to_owned())
         }

@@ -163,7 +163,7 @@ impl<'p> FeedReader<'p> {
             Err(finding) => self.parsed.findings.push(*finding),
         }
         self.parsed.names.shrink_to_fit();
-        ParsedSource { decisions: self.whole.decisions, ..self.parsed }
+        ParsedSource { decisions: self.whole.decisions, closest_wins: self.whole.closest_wins, ..self.parsed }
     }
 
     /// What has been read so far, for such a format: it counts for itself.

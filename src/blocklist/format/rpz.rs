@@ -4,7 +4,7 @@
 //! `zone_text.rs`, and what all feeds share, which is in `lines.rs`.
 //!
 //! `x` is that host alone and `*.x` all below it. `CNAME .`, `CNAME *.` and `CNAME rpz-drop.` block, whatever it is that a
-//! resolver would answer; `CNAME rpz-passthru.` is an exception, and so is, as of old, a `CNAME` to the name itself. Other
+//! resolver would answer; `CNAME rpz-passthru.` is an exception to rows that are no closer to the host, and so is, as of old, a `CNAME` to the name itself. Other
 //! answers, and rows about addresses and name servers (`.rpz-ip`), are for a resolver alone: they are skipped and counted.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const OTHER_TRIGGERS: [&str; 4] = ["rpz-ip", "rpz-client-ip", "rpz-nsdname", "rp
 
 /// Reads a zone. `input` is the file's name in findings, or all that there is to know beside its bytes.
 pub fn parse<'p>(input: impl Into<FeedInput<'p>>, bytes: &[u8], decision: Arc<Decision>) -> ParsedSource {
-    let source = ParsedSource { decisions: vec![decision], ..ParsedSource::default() };
+    let source = ParsedSource { decisions: vec![decision], closest_wins: true, ..ParsedSource::default() };
     FeedReader::new(input, source).read_whole(bytes, |feed, text| {
         let mut names = [0_u64, 0];
         ZoneText::new(text).read(feed, |feed, row| {

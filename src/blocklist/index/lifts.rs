@@ -32,6 +32,8 @@ pub enum ExceptionEffect {
     Ended(Timestamp),
     /// Its feed blocks the host by an entry that the feed's own exceptions do not lift (`$important`).
     Important,
+    /// Its feed blocks the host by a name that is closer (`rpz`).
+    Farther,
     /// No feed that it is for blocks the host.
     NothingToLift,
 }
@@ -86,10 +88,12 @@ impl Index {
                 if effect == ExceptionEffect::NothingToLift {
                     effect = ExceptionEffect::Important;
                 }
-            } else if self.lift_of(host, entry, now) == Some(*lift) {
-                return Some(ExceptionEffect::Lifts);
             } else {
-                effect = ExceptionEffect::Outranked;
+                match self.lift_of(host, entry, now) {
+                    Some(first) if first == *lift => return Some(ExceptionEffect::Lifts),
+                    Some(_) => effect = ExceptionEffect::Outranked,
+                    None => effect = ExceptionEffect::Farther,
+                }
             }
         }
         Some(effect)

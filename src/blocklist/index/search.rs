@@ -10,6 +10,7 @@ use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::parsed::NameRecord;
+use crate::blocklist::pattern::Reach;
 use crate::host::HostName;
 
 impl Index {
@@ -131,17 +132,28 @@ impl Index {
 
     /// The exception that lifts a candidate from a host, if one does.
     pub(super) fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
-        if !self.has_lifts || !self.sources.get(usize::from(blocking.source))?.source.is_feed {
+        let source = &self.sources.get(usize::from(blocking.source))?.source;
+        if !self.has_lifts || !source.is_feed {
             return None;
         }
         self.names_of(host).find_map(|name| {
             let itself = name.bytes.len() == host.as_bytes().len();
             self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| match candidate.role {
                 Role::Block | Role::BlockImportant => false,
-                Role::LiftOwn => candidate.source == blocking.source && blocking.role != Role::BlockImportant,
+                Role::LiftOwn => {
+                    candidate.source == blocking.source
+                        && blocking.role != Role::BlockImportant
+                        && (!source.parsed.closest_wins || self.closeness(candidate) >= self.closeness(blocking))
+                }
                 Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
             })
         })
+    }
+
+    /// How closely an entry names the hosts that it covers: the larger, the closer.
+    fn closeness(&self, candidate: &Candidate) -> (usize, bool) {
+        let length = self.record(candidate.position()).map_or(0, |(_, record)| record.name.len());
+        (length, candidate.reach == Reach::Exact)
     }
 
     pub(super) fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {

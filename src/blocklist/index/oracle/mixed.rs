@@ -10,9 +10,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use fastrand::Rng;
 
-use super::world::{Entry, Made, Universe, WAYS, is_address, make};
+use super::world::{Entry, Made, Universe, WAYS, Written, is_address, make};
 use super::*;
-use crate::blocklist::config::SourceConfig;
+use crate::blocklist::config::{FeedFormat, SourceConfig};
 use crate::blocklist::source;
 
 /// What is known of an entry that covers a host, in a form that both sides have.
@@ -62,14 +62,20 @@ impl<'m> Oracle<'m> {
     /// Every entry that would block a host, with how it stands, by the words of the contract.
     fn explain(&self, host: &str, moment: &Moment) -> Vec<Told> {
         let covering = self.covering(host);
-        let is_lifted = |source: usize, effect: Effect| {
+        let closeness = |entry: &Entry| (entry.name.len(), entry.reach == Reach::Exact);
+        let is_lifted = |source: usize, blocking: &Entry| {
             self.made[source].is_feed()
                 && covering.iter().any(|(other, entry)| match (entry.effect, entry.owner) {
                     (Effect::Lift, Owner::Exception(place)) => {
                         let exception = &self.made[*other].exceptions[place as usize];
                         is_in_force(exception.decided_at, exception.effective_until, moment)
                     }
-                    (Effect::Lift, Owner::Decision(_)) => *other == source && effect == Effect::Block,
+                    (Effect::Lift, Owner::Decision(_)) => {
+                        let is_zone = self.made[source].written == Written::Feed(FeedFormat::Rpz);
+                        *other == source
+                            && blocking.effect == Effect::Block
+                            && (!is_zone || closeness(entry) >= closeness(blocking))
+                    }
                     _ => false,
                 })
         };
@@ -102,7 +108,7 @@ impl<'m> Oracle<'m> {
                 "ended"
             } else if elsewhere {
                 "elsewhere"
-            } else if is_lifted(*source, entry.effect) {
+            } else if is_lifted(*source, entry) {
                 "lifted"
             } else if std::mem::replace(&mut has_winner[usize::from(is_shadow)], true) {
                 "outranked"
