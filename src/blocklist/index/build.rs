@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::buckets::Buckets;
 use super::table::{MAX_VALUE, Pointer, TableBuilder};
 use super::walk::{Masks, NameHasher};
 use super::{
@@ -16,7 +17,6 @@ use super::{
 use crate::blocklist::decision::Decision;
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::pattern::Reach;
-use crate::large::room_for;
 
 /// An index has at most this many blocks of names: what a slot of the table can tell apart.
 pub(in crate::blocklist) const MAX_BLOCKS: usize = (MAX_VALUE >> BLOCK_BITS) as usize;
@@ -36,11 +36,13 @@ impl Index {
             hasher: NameHasher::new(seed),
         };
         let mut index = Self::new(Arc::new(empty), blocks, sources);
-        let (keys, masks) = sorted_keys(&index);
-        let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
+        let (mut keys, masks) = sorted_keys(&index);
+        let distinct = keys.iter().map(|keys| by_hash(keys).count()).sum();
         let mut filler = Filler::new(&index, TableBuilder::new(distinct), masks, false);
-        for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
-            filler.add(same_hash);
+        for bucket in keys.iter_mut() {
+            by_hash(bucket).for_each(|same_hash| filler.add(same_hash));
+            *bucket = Vec::new();
+            std::thread::yield_now();
         }
         let (layer, repeated) = filler.finish();
         for (source, repeated) in index.sources.iter_mut().zip(repeated) {
@@ -85,30 +87,36 @@ pub(super) struct Key {
     pub(super) position: u64,
 }
 
-/// Adds the keys of the records of a block that stands at a place among all, and takes their names into the masks.
+/// The keys of each hash.
+pub(super) fn by_hash(keys: &[Key]) -> impl Iterator<Item = &[Key]> {
+    keys.chunk_by(|one, other| one.hash == other.hash)
+}
+
+/// Gives the keys of the records of a block that stands at a place among all; the masks take in the names.
 pub(super) fn add_keys(
-    keys: &mut Vec<Key>,
     masks: &mut Masks,
     place: usize,
     placed: &PlacedBlock,
     hasher: &NameHasher,
+    mut add: impl FnMut(Key),
 ) {
     let start = (place as u64) << BLOCK_BITS;
-    keys.extend(placed.iter().map(|record| {
+    for record in placed.iter() {
         let name = hasher.name(record.name);
         masks.add(&name);
-        Key { hash: name.hash, position: start + u64::from(record.offset) }
-    }));
+        add(Key { hash: name.hash, position: start + u64::from(record.offset) });
+    }
 }
 
-fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
+fn sorted_keys(index: &Index) -> (Buckets<Key>, Masks) {
     let count = index.blocks.iter().map(|placed| placed.block.len()).sum();
-    let mut keys = Vec::with_capacity(room_for::<Key>(count));
+    let mut keys = Buckets::with_room_for(count);
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
-        add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
+        add_keys(&mut masks, place, placed, &index.base.hasher, |key| keys.push(key.hash, key));
+        std::thread::yield_now();
     }
-    keys.sort_unstable();
+    keys.sort();
     (keys, masks)
 }
 

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Index;
+use super::buckets::Buckets;
 use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
-use crate::large::room_for;
 
 /// How many distinct patterns of a source came and went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,8 +42,9 @@ impl Index {
             let gone = Patterns::of(old_parts, new_parts);
             let new = Patterns::of(new_parts, old_parts);
             Changes {
-                added: new.without(&gone).filter(|record| !old.blocks_by(before, record)).count(),
-                removed: gone.without(&new).filter(|record| !self.blocks_by(place, record)).count(),
+                // A name may also be in a block that both share.
+                added: new.without(&gone).filter(|record| gone.is_all || !old.blocks_by(before, record)).count(),
+                removed: gone.without(&new).filter(|record| new.is_all || !self.blocks_by(place, record)).count(),
             }
         });
         changes.collect()
@@ -53,6 +54,7 @@ impl Index {
     pub fn self_check(&self, samples: usize) -> Result<usize, Box<SelfCheckError>> {
         let mut checked = 0;
         for (place, placed) in self.blocks.iter().enumerate().filter(|(_, placed)| placed.is_live) {
+            std::thread::yield_now();
             let source = &self.sources[usize::from(placed.source)].source;
             let start = (place as u64) << BLOCK_BITS;
             for record in placed.iter().step_by((source.parsed.names.len() / samples.max(1)).max(1)) {
@@ -92,31 +94,36 @@ impl Index {
 /// Distinct patterns that block, in the order of their hashes. A hash is enough to count by: nothing is blocked because of it.
 struct Patterns<'p> {
     parts: Vec<&'p Part>,
+    /// Whether these are the patterns of all parts.
+    is_all: bool,
     /// Hash, part and offset.
-    keys: Vec<(u64, u32, u32)>,
+    keys: Buckets<(u64, u32, u32)>,
 }
 
 impl<'p> Patterns<'p> {
     /// The patterns of the parts that are not among others.
     fn of(parts: &'p [Part], others: &[Part]) -> Self {
         let others: HashSet<*const Block> = others.iter().map(|part| Arc::as_ptr(&part.block)).collect();
+        let all = parts.len();
         let parts: Vec<&Part> = parts.iter().filter(|part| !others.contains(&Arc::as_ptr(&part.block))).collect();
         let hasher = foldhash::quality::FixedState::default();
-        let count = parts.iter().map(|part| part.block.len()).sum();
-        let mut keys = Vec::with_capacity(room_for::<(u64, u32, u32)>(count));
+        let mut keys = Buckets::with_room_for(parts.iter().map(|part| part.block.len()).sum());
         for (place, part) in (0..).zip(&parts) {
-            let blocking = part.iter().filter(|record| record.effect != Effect::Lift);
-            keys.extend(blocking.map(|record| (record.pattern_hash(&hasher), place, record.offset)));
+            for record in part.iter().filter(|record| record.effect != Effect::Lift) {
+                let hash = record.pattern_hash(&hasher);
+                keys.push(hash, (hash, place, record.offset));
+            }
+            std::thread::yield_now();
         }
-        keys.sort_unstable();
-        keys.dedup_by_key(|key| key.0);
-        Self { parts, keys }
+        keys.sort();
+        keys.iter_mut().for_each(|keys| keys.dedup_by_key(|key| key.0));
+        Self { is_all: parts.len() == all, parts, keys }
     }
 
     /// Those whose hash is not among others.
     fn without(&self, others: &Self) -> impl Iterator<Item = NameRecord<'p>> {
-        let mut others = others.keys.iter().map(|key| key.0).peekable();
-        let alone = self.keys.iter().filter(move |key| {
+        let mut others = others.keys.iter().flatten().map(|key| key.0).peekable();
+        let alone = self.keys.iter().flatten().filter(move |key| {
             while others.next_if(|other| *other < key.0).is_some() {}
             others.peek() != Some(&key.0)
         });

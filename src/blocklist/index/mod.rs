@@ -26,6 +26,8 @@ mod walk;
 
 mod search;
 
+mod buckets;
+
 mod build;
 mod compare;
 mod explain;

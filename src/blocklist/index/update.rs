@@ -38,7 +38,7 @@ impl Index {
         let mut masks = Masks::default();
         for (place, placed) in concerned() {
             // The names that are gone are among those of the base, whose masks stay.
-            add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
+            add_keys(&mut masks, place, placed, &self.base.hasher, |key| keys.push(key));
         }
         keys.sort_unstable();
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
