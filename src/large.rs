@@ -20,6 +20,15 @@ pub fn room_for<T>(count: usize) -> usize {
     if bytes < LARGE_BYTES { count } else { count.max(UNUSUAL_BYTES / size_of::<T>().max(1)) }
 }
 
+/// A vector with that room, or with no more than is needed where addresses are few.
+pub fn with_room_for<T>(count: usize) -> Vec<T> {
+    let mut room = Vec::new();
+    if room.try_reserve_exact(room_for::<T>(count)).is_err() {
+        room.reserve_exact(count);
+    }
+    room
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

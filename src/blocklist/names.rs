@@ -44,6 +44,8 @@ pub struct Block {
     records: Vec<u8>,
     /// From which offset on which decision or exception owns the names; owners' names stand together.
     owners: Vec<(u32, Owner)>,
+    /// Whether an owner comes after a larger one, so that they cannot be searched.
+    owners_descend: bool,
     count: u32,
     exceptions: u32,
 }
@@ -166,7 +168,7 @@ impl Names {
 
     /// The names of one owner.
     pub fn of(&self, owner: Owner) -> impl Iterator<Item = NameRecord<'_>> {
-        self.parts.iter().flat_map(move |part| part.of(owner))
+        self.parts.iter().filter(move |part| part.block.may_have(owner)).flat_map(move |part| part.of(owner))
     }
 }
 
@@ -178,7 +180,11 @@ impl Part {
 
     fn of(&self, owner: Owner) -> impl Iterator<Item = NameRecord<'_>> {
         let owners = &self.block.owners;
-        owners.iter().enumerate().filter(move |(_, (_, other))| *other == owner).flat_map(move |(run, (start, _))| {
+        let first = if self.block.owners_descend { 0 } else { owners.partition_point(|(_, other)| *other < owner) };
+        let last =
+            if self.block.owners_descend { owners.len() } else { owners.partition_point(|(_, other)| *other <= owner) };
+        let runs = (first..last).zip(owners.get(first..last).unwrap_or_default());
+        runs.filter(move |(_, (_, other))| *other == owner).flat_map(move |(run, (start, _))| {
             let end = owners.get(run + 1).map_or(u32::MAX, |(start, _)| *start);
             RecordIter { run, offset: *start as usize, ..self.iter() }.take_while(move |record| record.offset < end)
         })
@@ -196,6 +202,12 @@ impl Block {
     pub fn at(&self, offset: u32, first_line: u32) -> Option<NameRecord<'_>> {
         let run = self.owners.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
         self.read(offset as usize, first_line, self.owners.get(run)?.1)
+    }
+
+    /// Whether a name of it may be under an owner.
+    fn may_have(&self, owner: Owner) -> bool {
+        let is_between = |(first, last): (&(u32, Owner), &(u32, Owner))| first.1 <= owner && owner <= last.1;
+        self.owners_descend || self.owners.first().zip(self.owners.last()).is_some_and(is_between)
     }
 
     /// How many names it has.
@@ -220,6 +232,7 @@ impl Block {
 
     fn push(&mut self, pattern: PatternView<'_>, effect: Effect, line: u16, owner: Owner) {
         if self.owners.last().is_none_or(|(_, last)| *last != owner) {
+            self.owners_descend |= self.owners.last().is_some_and(|(_, last)| *last > owner);
             self.owners.push((self.records.len() as u32, owner));
         }
         debug_assert!(pattern.name.len() <= usize::from(u8::MAX), "a host has at most 253 bytes");

@@ -124,7 +124,7 @@ fn p4_list_too_large_for_the_address_space_is_refused_and_the_process_goes_on() 
     let answer = edge.admin_post("/api/v1/reload");
     assert_eq!(answer.status, 422, "{}", answer.text());
     assert!(
-        answer.text().contains("feed.txt") && answer.text().contains("enough memory to read the file"),
+        answer.text().contains("feed.txt") && answer.text().contains("(ulimit -v); shorten the list"),
         "{}",
         answer.text()
     );

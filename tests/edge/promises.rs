@@ -52,7 +52,9 @@ fn p2_request_over_reloads_is_judged_by_exactly_one_list_version_which_shows() {
     let origin = Origin::hello();
     let mismatch =
         "[listener.second]\naddress = \"127.0.0.1:0\"\ntls.certificates = \"certs\"\ntls.sni_mismatch = \"allow\"";
-    let edge = Setup::new(origin.address()).records(version(0)).more(mismatch).start();
+    // As many requests as there are, on the connections that there are.
+    let setup = Setup::new(origin.address()).limit("requests_per_connection = 1000000000");
+    let edge = setup.records(version(0)).more(mismatch).start();
     let (done, address) = (AtomicBool::new(false), edge.address("second"));
     // SNI and Host are the two hosts of which every version blocks exactly one.
     let over_http1 = || {

@@ -169,6 +169,27 @@ fn start_with_another_url_waits_for_its_list_and_goes_without_where_there_is_non
 }
 
 #[test]
+fn list_of_one_url_is_not_read_for_the_reasons_of_another() {
+    let (origin, server, other) = (Origin::hello(), ListServer::of("a.example\n"), ListServer::of(""));
+    other.sends("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    let edge = setup(&origin).fetching(&server.url(), "").start();
+    let decision = || edge.get("a.example", "/").header("sluis-decision").map(str::to_owned);
+    let before = decision().expect("it is blocked");
+    let configuration = fs::read_to_string(edge.path("sluis.toml")).unwrap();
+    let changed =
+        configuration.replace(&server.url(), &other.url()).replace(&format!("\"{before}\""), "\"another-reason\"");
+    assert!(changed.contains("another-reason"));
+    fs::write(edge.path("sluis.toml"), changed).unwrap();
+    edge.signal(Signal::HUP);
+    eventually("the other server is asked", || !other.requests().is_empty());
+    assert_eq!(edge.admin_post("/api/v1/reload").status, 422);
+    assert_eq!(decision(), Some(before), "the old list for the old reason");
+    other.has("b.example\n", "");
+    assert_eq!(edge.admin_post("/api/v1/reload").status, 200);
+    assert_eq!((decision(), blocks(&edge, "b.example")), (None, true));
+}
+
+#[test]
 fn stop_does_not_wait_for_a_first_fetch() {
     let (origin, server) = (Origin::hello(), ListServer::of(""));
     server.answers(|_| Reply(vec![Step::Wait(Duration::from_secs(60))]));
@@ -226,14 +247,14 @@ fn hangup_fetches_and_follows_what_the_configuration_says_then() {
     reread(&often);
     other.has("p.example\n", "");
     eventually("the list is asked for more often", || blocks(&edge, "p.example"));
-    let asked = server.requests().len();
     // Taken out: lifted, and its server is left alone.
     reread(&configuration.replace(&source(&server.url(), ""), ""));
     eventually("it is lifted", || !blocks(&edge, "p.example"));
     let status = edge.admin_get("/api/v1/status").json();
     assert_eq!(status["sources"].as_array().unwrap().len(), 1);
-    assert_eq!(server.requests().len(), asked);
+    let asked = other.requests().len();
     assert_eq!(edge.admin_post("/api/v1/reload").status, 200);
+    assert_eq!(other.requests().len(), asked);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! A name's hash gives its line (high bits) and a tag (low bits) that is compared with the line's slots. A full line
 //! passes names on to the next and says so, so that a miss ends at the first line that does not.
 
-use crate::large::room_for;
+use crate::large::with_room_for;
 
 const SLOTS: usize = 8;
 
@@ -146,7 +146,7 @@ impl TableBuilder {
     pub(super) fn new(names: usize) -> Self {
         let home_lines = (names as u64 * 10).div_ceil(NAMES_PER_TEN_LINES).max(1);
         let count = usize::try_from(home_lines).unwrap_or(usize::MAX);
-        let mut lines = Vec::with_capacity(room_for::<Line>(count));
+        let mut lines = with_room_for(count);
         lines.resize(count, Line::EMPTY);
         Self { lines, home_lines, longest_chain: 0 }
     }

@@ -282,9 +282,14 @@ fn build(contents: &[Arc<IndexSource>], max_memory_mib: Option<u64>, base: Base<
     if let Some(message) = memory::over_limit(names_in(contents), bytes, max_memory_mib) {
         return Err(message);
     }
-    match base.in_force.and_then(|index| index.update(contents)) {
-        Some(index) => checked(index),
-        None => build_anew(contents, base.seed),
+    let index = match base.in_force.and_then(|index| index.update(contents)) {
+        Some(index) => checked(index)?,
+        None => build_anew(contents, base.seed)?,
+    };
+    // The estimate does not know how many names several entries share.
+    match memory::over_limit(0, index.memory_bytes(), max_memory_mib) {
+        Some(message) => Err(message),
+        None => Ok(index),
     }
 }
 

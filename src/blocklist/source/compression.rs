@@ -14,8 +14,9 @@ use super::file::FILE_BYTES;
 use crate::blocklist::config::Compression;
 use crate::finding::{Finding, Place};
 
-/// How far back a zstd frame may refer: what the `zstd` command goes to with its highest levels.
-const WINDOW_BYTES: u64 = 1 << 27;
+/// How far back a zstd frame may refer, which the decoder keeps beside what it has given out: what RFC 8878 section 3.1.1.1.2 asks every
+/// decoder for, and what the `zstd` command needs unless it is told `--long` or `--ultra`.
+const WINDOW_BYTES: u64 = 8 << 20;
 
 /// Frames that hold no data have one of sixteen magic numbers, and then their length (RFC 8878 section 3.1.2).
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;

@@ -86,6 +86,11 @@ impl Kept {
         self.path.exists() && self.note().is_none_or(|note| note.url == url.as_str())
     }
 
+    /// Whether there is a note, of whichever file, about another URL.
+    pub(super) fn is_noted_for_another(&self, url: &Url) -> bool {
+        self.path.exists() && self.read_note().is_some_and(|note| note.url != url.as_str())
+    }
+
     /// The note, if there is one and it is about the file as it is now: one that was changed or lost has none.
     pub(super) fn note(&mut self) -> Option<Note> {
         let note = self.read_note()?;

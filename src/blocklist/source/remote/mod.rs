@@ -16,6 +16,15 @@ mod connect;
 mod fetch;
 mod follow;
 mod once;
+
+/// Whether the file of a source is the list of another URL: what it says was decided about that one.
+pub(in crate::blocklist) fn has_list_of_another_url(source: &SourceConfig) -> bool {
+    let Some(remote) = &source.remote else { return false };
+    let mut kept = Kept::new(&source.path);
+    // The file is read only where its note gives cause to.
+    kept.is_noted_for_another(&remote.url) && !kept.is_of(&remote.url)
+}
+
 #[cfg(test)]
 mod tests;
 
