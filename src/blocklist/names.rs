@@ -42,7 +42,9 @@ pub struct Part {
 #[derive(Debug, Default)]
 pub struct Block {
     records: Vec<u8>,
-    /// From which offset on which decision or exception owns the names; owners' names stand together.
+    /// What owns the names from the first on: in a feed all of them, so that a lookup finds it without a further step.
+    owner: Owner,
+    /// From which offset on which other decision or exception owns the names; owners' names stand together.
     owners: Vec<(u32, Owner)>,
     /// Whether an owner comes after a larger one, so that they cannot be searched.
     owners_descend: bool,
@@ -57,6 +59,12 @@ pub enum Owner {
     Decision(u32),
     /// The exception with this place in [`ParsedSource::exceptions`](super::parsed::ParsedSource::exceptions).
     Exception(u32),
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self::Decision(0)
+    }
 }
 
 /// What a name does.
@@ -180,13 +188,18 @@ impl Part {
 
     fn of(&self, owner: Owner) -> impl Iterator<Item = NameRecord<'_>> {
         let owners = &self.block.owners;
-        let first = if self.block.owners_descend { 0 } else { owners.partition_point(|(_, other)| *other < owner) };
-        let last =
-            if self.block.owners_descend { owners.len() } else { owners.partition_point(|(_, other)| *other <= owner) };
-        let runs = (first..last).zip(owners.get(first..last).unwrap_or_default());
-        runs.filter(move |(_, (_, other))| *other == owner).flat_map(move |(run, (start, _))| {
-            let end = owners.get(run + 1).map_or(u32::MAX, |(start, _)| *start);
-            RecordIter { run, offset: *start as usize, ..self.iter() }.take_while(move |record| record.offset < end)
+        let (from, to) = if self.block.owners_descend {
+            (0, owners.len())
+        } else {
+            (owners.partition_point(|run| run.1 < owner), owners.partition_point(|run| run.1 <= owner))
+        };
+        let first = (self.block.owner == owner).then_some((0, 0));
+        let others = (from..to).filter(move |run| owners.get(*run).is_some_and(|run| run.1 == owner));
+        let others = others.filter_map(move |run| Some((run + 1, owners.get(run)?.0)));
+        first.into_iter().chain(others).flat_map(move |(next_run, start)| {
+            let end = owners.get(next_run).map_or(u32::MAX, |(start, _)| *start);
+            let run = RecordIter { owner, next_run, offset: start as usize, ..self.iter() };
+            run.take_while(move |record| record.offset < end)
         })
     }
 }
@@ -194,20 +207,20 @@ impl Part {
 impl Block {
     /// Its names, where it begins at this line.
     pub fn iter(&self, first_line: u32) -> RecordIter<'_> {
-        RecordIter { block: self, first_line, offset: 0, run: 0 }
+        RecordIter { block: self, first_line, offset: 0, owner: self.owner, next_run: 0 }
     }
 
     /// The record at an offset that an iteration gave out. Allocates nothing.
     #[inline]
     pub fn at(&self, offset: u32, first_line: u32) -> Option<NameRecord<'_>> {
-        let run = self.owners.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
-        self.read(offset as usize, first_line, self.owners.get(run)?.1)
+        let run = if self.owners.is_empty() { 0 } else { self.owners.partition_point(|(start, _)| *start <= offset) };
+        let owner = run.checked_sub(1).and_then(|run| self.owners.get(run)).map_or(self.owner, |(_, owner)| *owner);
+        self.read(offset as usize, first_line, owner)
     }
 
     /// Whether a name of it may be under an owner.
     fn may_have(&self, owner: Owner) -> bool {
-        let is_between = |(first, last): (&(u32, Owner), &(u32, Owner))| first.1 <= owner && owner <= last.1;
-        self.owners_descend || self.owners.first().zip(self.owners.last()).is_some_and(is_between)
+        self.owners_descend || (self.owner <= owner && owner <= self.last_owner())
     }
 
     /// How many names it has.
@@ -231,8 +244,10 @@ impl Block {
     }
 
     fn push(&mut self, pattern: PatternView<'_>, effect: Effect, line: u16, owner: Owner) {
-        if self.owners.last().is_none_or(|(_, last)| *last != owner) {
-            self.owners_descend |= self.owners.last().is_some_and(|(_, last)| *last > owner);
+        if self.is_empty() {
+            self.owner = owner;
+        } else if self.last_owner() != owner {
+            self.owners_descend |= self.last_owner() > owner;
             self.owners.push((self.records.len() as u32, owner));
         }
         debug_assert!(pattern.name.len() <= usize::from(u8::MAX), "a host has at most 253 bytes");
@@ -241,6 +256,10 @@ impl Block {
         self.records.extend_from_slice(pattern.name.as_bytes());
         self.count += 1;
         self.exceptions += u32::from(effect == Effect::Lift);
+    }
+
+    fn last_owner(&self) -> Owner {
+        self.owners.last().map_or(self.owner, |(_, owner)| *owner)
     }
 
     /// Whether the longest name might not fit any more.
@@ -279,18 +298,21 @@ pub struct RecordIter<'a> {
     block: &'a Block,
     first_line: u32,
     offset: usize,
-    run: usize,
+    owner: Owner,
+    /// Which of the other owners comes next.
+    next_run: usize,
 }
 
 impl<'a> Iterator for RecordIter<'a> {
     type Item = NameRecord<'a>;
 
     fn next(&mut self) -> Option<NameRecord<'a>> {
-        let owners = &self.block.owners;
-        if owners.get(self.run + 1).is_some_and(|(start, _)| *start as usize <= self.offset) {
-            self.run += 1;
+        if let Some((start, owner)) = self.block.owners.get(self.next_run)
+            && *start as usize <= self.offset
+        {
+            (self.owner, self.next_run) = (*owner, self.next_run + 1);
         }
-        let record = self.block.read(self.offset, self.first_line, owners.get(self.run)?.1)?;
+        let record = self.block.read(self.offset, self.first_line, self.owner)?;
         self.offset += HEADER_BYTES + record.name.len();
         Some(record)
     }

@@ -26,7 +26,7 @@ impl Index {
     ///
     /// # Panics
     ///
-    /// With 65,536 sources or more, or with more than [`MAX_BLOCKS`] blocks of names, which the reload does not let come this far.
+    /// With 65,536 sources or more, or with more than 2^29 blocks of names, which the reload does not let come this far.
     pub fn build(sources: &[Arc<IndexSource>], seed: u64) -> Self {
         let blocks = place_blocks(sources);
         let empty = Base {
