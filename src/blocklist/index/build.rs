@@ -72,11 +72,11 @@ impl Index {
 
     /// The order among the entries of one name: those for the name alone first, then by decision, then as they were written.
     pub(super) fn precedence(&self, candidate: &Candidate) -> (bool, bool, u32, u16, Reach, Role, u32) {
-        let lifts = candidate.role.lifts();
+        let lifts = candidate.role().lifts();
         let rank = if lifts { candidate.owner } else { self.decision(candidate).map_or(0, |decision| decision.rank) };
-        let is_wide = candidate.reach != Reach::Exact;
+        let is_wide = candidate.reach() != Reach::Exact;
         let line = self.record(candidate.position()).map_or(0, |(_, record)| record.line);
-        (lifts, is_wide, rank, candidate.source, candidate.reach, candidate.role, line)
+        (lifts, is_wide, rank, candidate.source, candidate.reach(), candidate.role(), line)
     }
 }
 
@@ -181,8 +181,8 @@ impl<'i> Filler<'i> {
     }
 
     fn count_repeated(&mut self, candidates: &[Candidate]) {
-        let blocking = candidates.iter().filter(|candidate| !candidate.role.lifts());
-        let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach)).collect();
+        let blocking = candidates.iter().filter(|candidate| !candidate.role().lifts());
+        let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach())).collect();
         patterns.sort_unstable();
         for pair in patterns.windows(2).filter(|pair| pair[0] == pair[1]) {
             self.repeated[usize::from(pair[0].0)] += 1;

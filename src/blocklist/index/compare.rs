@@ -87,7 +87,7 @@ impl Index {
     fn blocks_by(&self, source: u16, record: &NameRecord<'_>) -> bool {
         let name = self.base.hasher.name(record.name);
         let mut candidates = self.candidates(&name);
-        candidates.any(|found| found.source == source && found.reach == record.reach && !found.role.lifts())
+        candidates.any(|found| found.source == source && found.reach() == record.reach && !found.role().lifts())
     }
 }
 

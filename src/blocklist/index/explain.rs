@@ -79,7 +79,7 @@ impl Index {
         for name in &names {
             let itself = name.bytes.len() == host.as_bytes().len();
             for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
-                if candidate.role.lifts() {
+                if candidate.role().lifts() {
                     continue;
                 }
                 let Some(decision) = self.decision(&candidate) else { continue };

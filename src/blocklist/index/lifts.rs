@@ -47,7 +47,7 @@ impl Index {
         for name in &names {
             let itself = name.bytes.len() == host.as_bytes().len();
             for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
-                if !candidate.role.lifts() {
+                if !candidate.role().lifts() {
                     blocking.push(candidate);
                 } else if !lifting.last().is_some_and(|before| before.is_same(&candidate)) {
                     lifting.push(candidate);
@@ -72,7 +72,7 @@ impl Index {
         host: &HostName,
         now: Timestamp,
     ) -> Option<ExceptionEffect> {
-        let is_record = lift.role == Role::LiftFeeds;
+        let is_record = lift.role() == Role::LiftFeeds;
         if is_record {
             let exception = self.exception(lift)?;
             if now < exception.starts {
@@ -84,7 +84,7 @@ impl Index {
         }
         let mut effect = ExceptionEffect::NothingToLift;
         for entry in blocking.iter().filter(|entry| is_record || entry.source == lift.source) {
-            if !is_record && entry.role == Role::BlockImportant {
+            if !is_record && entry.role() == Role::BlockImportant {
                 if effect == ExceptionEffect::NothingToLift {
                     effect = ExceptionEffect::Important;
                 }
@@ -101,7 +101,7 @@ impl Index {
 
     pub(super) fn lifted_by(&self, lift: &Candidate) -> Option<LiftedBy<'_>> {
         let (_, record) = self.record(lift.position())?;
-        let exception = self.exception(lift).filter(|_| lift.role == Role::LiftFeeds).map(|entry| &entry.exception);
+        let exception = self.exception(lift).filter(|_| lift.role() == Role::LiftFeeds).map(|entry| &entry.exception);
         Some(LiftedBy { exception, source_index: lift.source, line: record.line, pattern: record.view() })
     }
 }

@@ -123,7 +123,7 @@ impl Index {
 
     /// The candidate's decision, if it blocks, is in force and covers the visitor.
     pub(super) fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
-        if candidate.role.lifts() {
+        if candidate.role().lifts() {
             return None;
         }
         let decision = self.decision(candidate)?;
@@ -138,14 +138,16 @@ impl Index {
         }
         self.names_of(host).find_map(|name| {
             let itself = name.bytes.len() == host.as_bytes().len();
-            self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| match candidate.role {
-                Role::Block | Role::BlockImportant => false,
-                Role::LiftOwn => {
-                    candidate.source == blocking.source
-                        && blocking.role != Role::BlockImportant
-                        && (!source.parsed.closest_wins || self.closeness(candidate) >= self.closeness(blocking))
+            self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| {
+                match candidate.role() {
+                    Role::Block | Role::BlockImportant => false,
+                    Role::LiftOwn => {
+                        candidate.source == blocking.source
+                            && blocking.role() != Role::BlockImportant
+                            && (!source.parsed.closest_wins || self.closeness(candidate) >= self.closeness(blocking))
+                    }
+                    Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
                 }
-                Role::LiftFeeds => self.exception(candidate).is_some_and(|entry| entry.in_force(now)),
             })
         })
     }
@@ -153,7 +155,7 @@ impl Index {
     /// How closely an entry names the hosts that it covers: the larger, the closer.
     fn closeness(&self, candidate: &Candidate) -> (usize, bool) {
         let length = self.record(candidate.position()).map_or(0, |(_, record)| record.name.len());
-        (length, candidate.reach == Reach::Exact)
+        (length, candidate.reach() == Reach::Exact)
     }
 
     pub(super) fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {

@@ -88,8 +88,8 @@ impl Index {
 
 /// The source of each distinct pattern that blocks.
 fn patterns(candidates: &[Candidate]) -> Vec<u16> {
-    let blocking = candidates.iter().filter(|candidate| !candidate.role.lifts());
-    let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach)).collect();
+    let blocking = candidates.iter().filter(|candidate| !candidate.role().lifts());
+    let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach())).collect();
     patterns.sort_unstable();
     patterns.dedup();
     patterns.into_iter().map(|(source, _)| source).collect()
