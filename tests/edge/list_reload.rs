@@ -393,7 +393,8 @@ fn decision_starts_and_ends_by_itself() {
 #[test]
 fn p3_reload_after_reload_drops_no_connection_and_is_in_force_at_once() {
     let origin = Origin::hello();
-    let edge = setup(&origin).start();
+    // As many requests as there are, on the connections that there are.
+    let edge = setup(&origin).limit("requests_per_connection = 1000000000").start();
     let both = record("a", "one.example") + &record("b", "two.example");
     let none = record("fixed-1", "fixed.example");
     let stop = AtomicBool::new(false);

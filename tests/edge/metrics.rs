@@ -88,7 +88,8 @@ fn p8_every_request_has_exactly_one_outcome() {
 #[test]
 fn p8_numbers_add_up_at_every_moment_under_load() {
     let origin = Origin::hello();
-    let edge = Setup::new(origin.address()).start();
+    // As many requests as there are, on the connections that there are.
+    let edge = Setup::new(origin.address()).limit("requests_per_connection = 1000000000").start();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for hosts in [["open.example", "blocked.example"], ["order.example", "open.example"]] {
