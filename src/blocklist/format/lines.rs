@@ -189,8 +189,6 @@ impl<'p> FeedReader<'p> {
                     }
                 },
             };
-            // A worker that waits for this core has it within the time of a piece.
-            std::thread::yield_now();
             let line_ends = chunk.line_ends;
             self.whole.append(chunk, lines);
             lines = lines.saturating_add(line_ends);

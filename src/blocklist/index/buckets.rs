@@ -2,9 +2,7 @@
 //!
 //! Inside: elements with the hash that they are in the order of. Kept out: what they are.
 //!
-//! A million hashes are sorted in some tens of milliseconds, on the cores that answer requests. A worker that wakes up meanwhile would
-//! wait until the scheduler takes the core away, which is some milliseconds. Pieces of a fraction of one are sorted instead,
-//! and after each the core is given to whoever waits for it.
+//! Buckets are sorted and let go one by one: less at once is in the cache, and what is done with is free.
 
 /// The upper eight bits of a hash say which bucket.
 const BUCKETS: usize = 256;
@@ -26,11 +24,10 @@ impl<T: Ord> Buckets<T> {
         self.0[(hash >> 56) as usize].push(element);
     }
 
-    /// Sorts all of them, and gives way in between.
+    /// Sorts all of them.
     pub(super) fn sort(&mut self) {
         for bucket in &mut self.0 {
             bucket.sort_unstable();
-            std::thread::yield_now();
         }
     }
 

@@ -42,7 +42,6 @@ impl Index {
         for bucket in keys.iter_mut() {
             by_hash(bucket).for_each(|same_hash| filler.add(same_hash));
             *bucket = Vec::new();
-            std::thread::yield_now();
         }
         let (layer, repeated) = filler.finish();
         for (source, repeated) in index.sources.iter_mut().zip(repeated) {
@@ -114,7 +113,6 @@ fn sorted_keys(index: &Index) -> (Buckets<Key>, Masks) {
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
         add_keys(&mut masks, place, placed, &index.base.hasher, |key| keys.push(key.hash, key));
-        std::thread::yield_now();
     }
     keys.sort();
     (keys, masks)

@@ -54,7 +54,6 @@ impl Index {
     pub fn self_check(&self, samples: usize) -> Result<usize, Box<SelfCheckError>> {
         let mut checked = 0;
         for (place, placed) in self.blocks.iter().enumerate().filter(|(_, placed)| placed.is_live) {
-            std::thread::yield_now();
             let source = &self.sources[usize::from(placed.source)].source;
             let start = (place as u64) << BLOCK_BITS;
             for record in placed.iter().step_by((source.parsed.names.len() / samples.max(1)).max(1)) {
@@ -113,7 +112,6 @@ impl<'p> Patterns<'p> {
                 let hash = record.pattern_hash(&hasher);
                 keys.push(hash, (hash, place, record.offset));
             }
-            std::thread::yield_now();
         }
         keys.sort();
         keys.iter_mut().for_each(|keys| keys.dedup_by_key(|key| key.0));
