@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use peak_alloc::PeakAlloc;
 use sluis::blocklist::config::Scope;
-use sluis::blocklist::decision::{Basis, Decision, Mode, When};
+use sluis::blocklist::decision::{Basis, Decision, When};
 use sluis::blocklist::format::domains;
 use sluis::blocklist::index::{Index, IndexSource, Moment};
 use sluis::host::HostName;
@@ -119,24 +119,7 @@ fn label_trie(file: &Path) -> impl Fn(&HostName) -> bool + use<> {
 }
 
 fn decision() -> Arc<Decision> {
-    Arc::new(Decision {
-        id: "feed".to_owned(),
-        basis: Basis::Security,
-        decided_by: "abuse desk".to_owned(),
-        decided_at: When::Day(Date::constant(2026, 1, 1)),
-        review_by: None,
-        effective_from: None,
-        effective_until: None,
-        category: None,
-        authority: None,
-        reference: None,
-        statement_url: None,
-        appeal_url: None,
-        precedents: Vec::new(),
-        countries: Vec::new(),
-        mode: Mode::Enforce,
-        summary: Vec::new(),
-    })
+    Arc::new(Decision::new("feed", Basis::Security, "abuse desk", When::Day(Date::constant(2026, 1, 1))))
 }
 
 /// A name with the shape of those in real lists: two or three labels, about twenty bytes.

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::endpoint::Surface;
 use super::view::{BlockCount, BlockView, BlocklistView, DecisionView, LookupView, Parts, Reloading};
 use super::{Admin, Facts, Setup};
-use crate::blocklist::decision::{Basis, Decision, Mode, When};
+use crate::blocklist::decision::{Basis, Decision, When};
 use crate::blocklist::reload::ReloadReport;
 use crate::blocklist::status::{BlocklistStatus, LastReload, ReloadCounts, SourceStatus, Trigger};
 use crate::drain::{self, StopSignal};
@@ -108,24 +108,7 @@ pub(super) fn finding(message: &str) -> Finding {
 
 /// A decision by policy that is in force.
 pub(super) fn decision(id: &str) -> Decision {
-    Decision {
-        id: id.to_owned(),
-        basis: Basis::Policy,
-        decided_by: "Trust and Safety".to_owned(),
-        decided_at: day("2026-11-01"),
-        review_by: None,
-        effective_from: None,
-        effective_until: None,
-        category: None,
-        authority: None,
-        reference: None,
-        statement_url: None,
-        appeal_url: None,
-        precedents: Vec::new(),
-        countries: Vec::new(),
-        mode: Mode::Enforce,
-        summary: Vec::new(),
-    }
+    Decision::new(id, Basis::Policy, "Trust and Safety", day("2026-11-01"))
 }
 
 /// A record with one pattern.

@@ -33,6 +33,23 @@ pub struct Config {
     pub has_operator_url: bool,
 }
 
+impl Default for Config {
+    /// No sources, and every setting as it is where the configuration does not say.
+    fn default() -> Self {
+        Self {
+            settle: Duration::from_millis(200),
+            poll: Duration::from_secs(5),
+            never_block: Vec::new(),
+            max_shrink_percent: 50,
+            max_error_percent: 1,
+            max_memory_mib: None,
+            sources: Vec::new(),
+            state_directory: None,
+            has_operator_url: false,
+        }
+    }
+}
+
 /// One file that decisions come from.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {

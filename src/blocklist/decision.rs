@@ -148,6 +148,28 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// A decision with what every one has: in force from the day on which it was made, without an end.
+    pub fn new(id: impl Into<String>, basis: Basis, decided_by: impl Into<String>, decided_at: When) -> Self {
+        Self {
+            id: id.into(),
+            basis,
+            decided_by: decided_by.into(),
+            decided_at,
+            review_by: None,
+            effective_from: None,
+            effective_until: None,
+            category: None,
+            authority: None,
+            reference: None,
+            statement_url: None,
+            appeal_url: None,
+            precedents: Vec::new(),
+            countries: Vec::new(),
+            mode: Mode::Enforce,
+            summary: Vec::new(),
+        }
+    }
+
     /// When it begins to be in force.
     pub fn starts(&self) -> Timestamp {
         self.effective_from.unwrap_or(self.decided_at).begins()
@@ -202,24 +224,7 @@ pub(crate) mod tests {
 
     /// A decision with nothing but what every decision has, for the tests of other files.
     pub(crate) fn decision(id: &str, basis: Basis) -> Decision {
-        Decision {
-            id: id.to_owned(),
-            basis,
-            decided_by: "Trust and Safety".to_owned(),
-            decided_at: When::Day(Date::constant(2026, 1, 1)),
-            review_by: None,
-            effective_from: None,
-            effective_until: None,
-            category: None,
-            authority: None,
-            reference: None,
-            statement_url: None,
-            appeal_url: None,
-            precedents: Vec::new(),
-            countries: Vec::new(),
-            mode: Mode::Enforce,
-            summary: Vec::new(),
-        }
+        Decision::new(id, basis, "Trust and Safety", When::Day(Date::constant(2026, 1, 1)))
     }
 
     fn day(text: &str) -> When {

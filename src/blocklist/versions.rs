@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::config::{Config, FeedFormat, SourceConfig, SourceContent};
-use super::decision::{Basis, Decision, Exception, Mode, When};
+use super::decision::{Basis, Decision, Exception, When};
 use super::format::FeedInput;
 use super::guard::{Candidate, DroppedLines, Guarded, guard, shrink};
 use super::memory::{self, Task};
@@ -205,24 +205,7 @@ impl Version {
 
 /// A feed of which only the names matter.
 pub fn feed(format: FeedFormat) -> SourceContent {
-    let decision = Decision {
-        id: "list".to_owned(),
-        basis: Basis::Policy,
-        decided_by: "nobody".to_owned(),
-        decided_at: When::Moment(Timestamp::UNIX_EPOCH),
-        review_by: None,
-        effective_from: None,
-        effective_until: None,
-        category: None,
-        authority: None,
-        reference: None,
-        statement_url: None,
-        appeal_url: None,
-        precedents: Vec::new(),
-        countries: Vec::new(),
-        mode: Mode::Enforce,
-        summary: Vec::new(),
-    };
+    let decision = Decision::new("list", Basis::Policy, "nobody", When::Moment(Timestamp::UNIX_EPOCH));
     SourceContent::Feed { format, decision: Box::new(decision) }
 }
 
@@ -338,17 +321,7 @@ mod tests {
     use crate::blocklist::config::Scope;
 
     fn guards() -> Config {
-        Config {
-            settle: std::time::Duration::ZERO,
-            poll: std::time::Duration::ZERO,
-            never_block: Vec::new(),
-            max_shrink_percent: 50,
-            max_error_percent: 1,
-            max_memory_mib: None,
-            sources: Vec::new(),
-            state_directory: None,
-            has_operator_url: true,
-        }
+        Config { has_operator_url: true, ..Config::default() }
     }
 
     fn version(content: SourceContent, text: &str) -> Version {

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -170,19 +169,9 @@ fn guessed(old: &Path, new: &Path) -> Option<ListFormat> {
     (fits(old) && fits(new)).then_some(ListFormat::Decisions)
 }
 
-/// The guards as they are where the configuration says nothing of them.
+/// The guards as they are where the configuration says nothing of them. What the notice needs is not asked here.
 fn usual_guards() -> Config {
-    Config {
-        settle: Duration::ZERO,
-        poll: Duration::ZERO,
-        never_block: Vec::new(),
-        max_shrink_percent: 50,
-        max_error_percent: 1,
-        max_memory_mib: None,
-        sources: Vec::new(),
-        state_directory: None,
-        has_operator_url: true,
-    }
+    Config { has_operator_url: true, ..Config::default() }
 }
 
 fn read(path: &Path, settings: &SourceConfig, names_before: usize, guards: &Config) -> Result<Version, Vec<Finding>> {

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::blocklist::config::{Compression, Config, FeedFormat, Scope, SourceConfig, SourceContent};
 use crate::blocklist::format::fields;
@@ -33,13 +32,13 @@ pub(super) fn blocklist(
     let never_block =
         patterns.filter_map(|text| check.value("blocklist.never_block", Some(text), values::pattern)).collect();
     let mut taken = Taken { check, paths: HashMap::new(), ids: HashMap::new() };
-    let state = state_directory.as_deref();
+    let (state, default) = (state_directory.as_deref(), Config::default());
     Config {
-        settle: raw.settle.map_or(Duration::from_millis(200), |found| found.value),
-        poll: raw.poll.map_or(Duration::from_secs(5), |found| found.value),
+        settle: raw.settle.map_or(default.settle, |found| found.value),
+        poll: raw.poll.map_or(default.poll, |found| found.value),
         never_block,
-        max_shrink_percent: percent(raw.max_shrink_percent.map(|found| found.value), 50),
-        max_error_percent: percent(raw.max_error_percent.map(|found| found.value), 1),
+        max_shrink_percent: percent(raw.max_shrink_percent.map(|found| found.value), default.max_shrink_percent),
+        max_error_percent: percent(raw.max_error_percent.map(|found| found.value), default.max_error_percent),
         max_memory_mib: raw.max_memory_mib.map(|found| found.value),
         sources: raw
             .sources

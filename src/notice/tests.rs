@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use super::field::Field;
 use super::language::Text;
 use super::*;
-use crate::blocklist::decision::{Basis, Mode, When};
+use crate::blocklist::decision::{Basis, When};
 
 const HOST: &str = "harassment-forum.example";
 
@@ -55,24 +55,7 @@ fn some(text: &str) -> Option<String> {
 
 /// A decision that has nothing but what every decision has.
 fn bare(basis: Basis) -> Decision {
-    Decision {
-        id: "2026-11-bare".to_owned(),
-        basis,
-        decided_by: "Trust and Safety".to_owned(),
-        decided_at: day("2026-11-21"),
-        review_by: None,
-        effective_from: None,
-        effective_until: None,
-        category: None,
-        authority: None,
-        reference: None,
-        statement_url: None,
-        appeal_url: None,
-        precedents: Vec::new(),
-        countries: Vec::new(),
-        mode: Mode::Enforce,
-        summary: Vec::new(),
-    }
+    Decision::new("2026-11-bare", basis, "Trust and Safety", day("2026-11-21"))
 }
 
 /// A decision that has everything.

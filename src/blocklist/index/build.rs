@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::buckets::Buckets;
 use super::table::{MAX_VALUE, Pointer, TableBuilder};
 use super::walk::{Masks, NameHasher};
 use super::{
@@ -17,6 +16,7 @@ use super::{
 use crate::blocklist::decision::Decision;
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::pattern::Reach;
+use crate::large::with_room_for;
 
 /// An index has at most this many blocks of names: what a slot of the table can tell apart.
 pub(in crate::blocklist) const MAX_BLOCKS: usize = (MAX_VALUE >> BLOCK_BITS) as usize;
@@ -36,13 +36,9 @@ impl Index {
             hasher: NameHasher::new(seed),
         };
         let mut index = Self::new(Arc::new(empty), blocks, sources);
-        let (mut keys, masks) = sorted_keys(&index);
-        let distinct = keys.iter().map(|keys| by_hash(keys).count()).sum();
-        let mut filler = Filler::new(&index, TableBuilder::new(distinct), masks, false);
-        for bucket in keys.iter_mut() {
-            by_hash(bucket).for_each(|same_hash| filler.add(same_hash));
-            *bucket = Vec::new();
-        }
+        let (keys, masks) = sorted_keys(&index);
+        let mut filler = Filler::new(&index, TableBuilder::new(by_hash(&keys).count()), masks, false);
+        by_hash(&keys).for_each(|same_hash| filler.add(same_hash));
         let (layer, repeated) = filler.finish();
         for (source, repeated) in index.sources.iter_mut().zip(repeated) {
             let names = &source.source.parsed.names;
@@ -91,30 +87,29 @@ pub(super) fn by_hash(keys: &[Key]) -> impl Iterator<Item = &[Key]> {
     keys.chunk_by(|one, other| one.hash == other.hash)
 }
 
-/// Gives the keys of the records of a block that stands at a place among all; the masks take in the names.
+/// Adds the keys of the records of a block that stands at a place among all; the masks take in the names.
 pub(super) fn add_keys(
+    keys: &mut Vec<Key>,
     masks: &mut Masks,
     place: usize,
     placed: &PlacedBlock,
     hasher: &NameHasher,
-    mut add: impl FnMut(Key),
 ) {
     let start = (place as u64) << BLOCK_BITS;
-    for record in placed.iter() {
+    keys.extend(placed.iter().map(|record| {
         let name = hasher.name(record.name);
         masks.add(&name);
-        add(Key { hash: name.hash, position: start + u64::from(record.offset) });
-    }
+        Key { hash: name.hash, position: start + u64::from(record.offset) }
+    }));
 }
 
-fn sorted_keys(index: &Index) -> (Buckets<Key>, Masks) {
-    let count = index.blocks.iter().map(|placed| placed.block.len()).sum();
-    let mut keys = Buckets::with_room_for(count);
+fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
+    let mut keys = with_room_for(index.blocks.iter().map(|placed| placed.block.len()).sum());
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
-        add_keys(&mut masks, place, placed, &index.base.hasher, |key| keys.push(key.hash, key));
+        add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
     }
-    keys.sort();
+    keys.sort_unstable();
     (keys, masks)
 }
 
@@ -179,10 +174,7 @@ impl<'i> Filler<'i> {
     }
 
     fn count_repeated(&mut self, candidates: &[Candidate]) {
-        let blocking = candidates.iter().filter(|candidate| !candidate.role().lifts());
-        let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach())).collect();
-        patterns.sort_unstable();
-        for pair in patterns.windows(2).filter(|pair| pair[0] == pair[1]) {
+        for pair in patterns(candidates).windows(2).filter(|pair| pair[0] == pair[1]) {
             self.repeated[usize::from(pair[0].0)] += 1;
         }
     }
@@ -191,6 +183,14 @@ impl<'i> Filler<'i> {
         let Self { table, masks, lists, repeated, .. } = self;
         (Layer { table: table.finish(), masks, lists: lists.into_boxed_slice() }, repeated)
     }
+}
+
+/// The patterns of one name that block, each with its source, in order; those that are repeated stand together.
+pub(super) fn patterns(candidates: &[Candidate]) -> Vec<(u16, Reach)> {
+    let blocking = candidates.iter().filter(|candidate| !candidate.role().lifts());
+    let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach())).collect();
+    patterns.sort_unstable();
+    patterns
 }
 
 /// The records of one hash, by name.

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Index;
-use super::buckets::Buckets;
 use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
+use crate::large::with_room_for;
 
 /// How many distinct patterns of a source came and went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ struct Patterns<'p> {
     /// Whether these are the patterns of all parts.
     is_all: bool,
     /// Hash, part and offset.
-    keys: Buckets<(u64, u32, u32)>,
+    keys: Vec<(u64, u32, u32)>,
 }
 
 impl<'p> Patterns<'p> {
@@ -106,22 +106,20 @@ impl<'p> Patterns<'p> {
         let all = parts.len();
         let parts: Vec<&Part> = parts.iter().filter(|part| !others.contains(&Arc::as_ptr(&part.block))).collect();
         let hasher = foldhash::quality::FixedState::default();
-        let mut keys = Buckets::with_room_for(parts.iter().map(|part| part.block.len()).sum());
+        let mut keys = with_room_for(parts.iter().map(|part| part.block.len()).sum());
         for (place, part) in (0..).zip(&parts) {
-            for record in part.iter().filter(|record| record.effect != Effect::Lift) {
-                let hash = record.pattern_hash(&hasher);
-                keys.push(hash, (hash, place, record.offset));
-            }
+            let blocking = part.iter().filter(|record| record.effect != Effect::Lift);
+            keys.extend(blocking.map(|record| (record.pattern_hash(&hasher), place, record.offset)));
         }
-        keys.sort();
-        keys.iter_mut().for_each(|keys| keys.dedup_by_key(|key| key.0));
+        keys.sort_unstable();
+        keys.dedup_by_key(|key| key.0);
         Self { is_all: parts.len() == all, parts, keys }
     }
 
     /// Those whose hash is not among others.
     fn without(&self, others: &Self) -> impl Iterator<Item = NameRecord<'p>> {
-        let mut others = others.keys.iter().flatten().map(|key| key.0).peekable();
-        let alone = self.keys.iter().flatten().filter(move |key| {
+        let mut others = others.keys.iter().map(|key| key.0).peekable();
+        let alone = self.keys.iter().filter(move |key| {
             while others.next_if(|other| *other < key.0).is_some() {}
             others.peek() != Some(&key.0)
         });

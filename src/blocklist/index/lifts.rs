@@ -41,17 +41,13 @@ pub enum ExceptionEffect {
 impl Index {
     /// Every exception that covers a host, the most specific first.
     pub fn exceptions_over(&self, host: &HostName, moment: &Moment) -> Vec<CoveringException<'_>> {
-        let (mut lifting, mut blocking) = (Vec::<Candidate>::new(), Vec::new());
+        let (mut lifting, mut blocking): (Vec<Candidate>, Vec<Candidate>) = (Vec::new(), Vec::new());
         let mut names: Vec<HashedName<'_>> = self.names_of(host).collect();
         names.reverse();
         for name in &names {
             let itself = name.bytes.len() == host.as_bytes().len();
             for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
-                if !candidate.role().lifts() {
-                    blocking.push(candidate);
-                } else if !lifting.last().is_some_and(|before| before.is_same(&candidate)) {
-                    lifting.push(candidate);
-                }
+                if candidate.role().lifts() { &mut lifting } else { &mut blocking }.push(candidate);
             }
         }
         blocking.retain(|candidate| {

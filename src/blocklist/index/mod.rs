@@ -26,8 +26,6 @@ mod walk;
 
 mod search;
 
-mod buckets;
-
 mod build;
 mod compare;
 mod explain;

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::build::{Filler, Key, MAX_BLOCKS, add_keys, by_name};
+use super::build::{Filler, Key, MAX_BLOCKS, add_keys, by_hash, by_name, patterns};
 use super::table::TableBuilder;
 use super::walk::Masks;
 use super::{Candidate, Index, IndexSource, PlacedBlock};
 use crate::blocklist::names::Block;
-use crate::blocklist::pattern::Reach;
 
 /// A change that concerns more than this part of the base's names is built from nothing.
 const LARGEST_PART: usize = 8;
@@ -38,7 +37,7 @@ impl Index {
         let mut masks = Masks::default();
         for (place, placed) in concerned() {
             // The names that are gone are among those of the base, whose masks stay.
-            add_keys(&mut masks, place, placed, &self.base.hasher, |key| keys.push(key));
+            add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
         }
         keys.sort_unstable();
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
@@ -54,10 +53,10 @@ impl Index {
 
     /// Makes the delta of the records of all blocks that came or went.
     fn take_in(&mut self, keys: &[Key], masks: Masks) {
-        let distinct = keys.chunk_by(|one, other| one.hash == other.hash).count();
+        let distinct = by_hash(keys).count();
         let mut filler = Filler::new(self, TableBuilder::new(distinct), masks, true);
         let mut names: Vec<isize> = self.base.names.iter().map(|names| *names as isize).collect();
-        for same_hash in keys.chunk_by(|one, other| one.hash == other.hash) {
+        for same_hash in by_hash(keys) {
             for (name, concerned) in by_name(self, same_hash) {
                 let found = self.find_in(&self.base.layer, &self.base.hasher.name(name)).unwrap_or_default();
                 let (entries, spares) = found.with_spares();
@@ -69,8 +68,8 @@ impl Index {
                 let before: Vec<Candidate> = entries.iter().chain(&spares).copied().collect();
                 let stay = before.iter().filter(live).map(Candidate::alone);
                 let after: Vec<Candidate> = stay.chain(new).collect();
-                patterns(&before).iter().for_each(|source| names[usize::from(*source)] -= 1);
-                patterns(&after).iter().for_each(|source| names[usize::from(*source)] += 1);
+                sources_of(&before).for_each(|source| names[source] -= 1);
+                sources_of(&after).for_each(|source| names[source] += 1);
                 // What is gone is marked so in its block.
                 if !is_in_base {
                     filler.add_name(same_hash[0].hash, after);
@@ -87,12 +86,10 @@ impl Index {
 }
 
 /// The source of each distinct pattern that blocks.
-fn patterns(candidates: &[Candidate]) -> Vec<u16> {
-    let blocking = candidates.iter().filter(|candidate| !candidate.role().lifts());
-    let mut patterns: Vec<(u16, Reach)> = blocking.map(|candidate| (candidate.source, candidate.reach())).collect();
-    patterns.sort_unstable();
+fn sources_of(candidates: &[Candidate]) -> impl Iterator<Item = usize> {
+    let mut patterns = patterns(candidates);
     patterns.dedup();
-    patterns.into_iter().map(|(source, _)| source).collect()
+    patterns.into_iter().map(|(source, _)| usize::from(source))
 }
 
 /// The blocks of the base, those that the sources still have at their new lines, and after them the blocks that it does not have.

@@ -174,18 +174,15 @@ impl Examiner<'_> {
             return 0;
         };
         match state.load(KIND, &source.config.name, FILE_BYTES) {
-            Ok(kept) if Sha256::of(&kept) != on_disk => {
-                let guarded = self.parse_kept(source, &kept);
-                guarded.map_or(0, |guarded| guarded.parsed.names.distinct())
-            }
-            _ => 0,
+            Ok(kept) => match Sha256::of(&kept) {
+                sha256 if sha256 == on_disk => 0,
+                sha256 => {
+                    let guarded = self.parse(source, Key::new(sha256, &source.config, self.config), &kept);
+                    guarded.map_or(0, |guarded| guarded.parsed.names.distinct())
+                }
+            },
+            Err(_) => 0,
         }
-    }
-
-    /// A copy was in force once: it may be as small as it is.
-    fn parse_kept(&self, source: &SourceState, bytes: &[u8]) -> Result<Guarded, Vec<Finding>> {
-        let key = Key::new(Sha256::of(bytes), &source.config, self.config);
-        self.parse(source, key, bytes).map_err(|refused| refused.findings.to_vec())
     }
 
     fn ready(&self, source: &SourceState, guarded: Guarded, key: Key, bytes: Option<Vec<u8>>) -> Ready {
@@ -214,8 +211,10 @@ impl Examiner<'_> {
         let loaded = state.load(KIND, &source.config.name, FILE_BYTES).map_err(|error| error.to_string());
         let loaded = loaded.and_then(|bytes| {
             let key = Key::new(Sha256::of(&bytes), &source.config, self.config);
-            let guarded = self.parse_kept(source, &bytes);
-            let guarded = guarded.map_err(|findings| findings.first().map(ToString::to_string).unwrap_or_default())?;
+            // It was in force once: it may be as small as it is.
+            let guarded = self.parse(source, key, &bytes);
+            let first = |refused: Refused| refused.findings.first().map(ToString::to_string).unwrap_or_default();
+            let guarded = guarded.map_err(first)?;
             Ok(self.ready(source, guarded, key, None))
         });
         match loaded {

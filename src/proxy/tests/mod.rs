@@ -372,17 +372,7 @@ async fn refusing() -> SocketAddr {
 
 /// What all workers share, with an empty blocklist.
 fn shared(settings: Settings, metrics: Arc<Metrics>) -> Shared {
-    let config = blocklist::config::Config {
-        settle: ALL,
-        poll: ALL,
-        never_block: Vec::new(),
-        max_shrink_percent: 50,
-        max_error_percent: 1,
-        max_memory_mib: None,
-        sources: Vec::new(),
-        state_directory: None,
-        has_operator_url: false,
-    };
+    let config = blocklist::config::Config { settle: ALL, poll: ALL, ..blocklist::config::Config::default() };
     let blocklist = blocklist::reload::start(config, 1).expect("an empty blocklist").blocklist;
     let notice =
         notice::Config { server_name: "edge".to_owned(), operator: notice::Operator::default(), templates: None };

@@ -166,6 +166,11 @@ fn exceptions_say_what_they_do_and_what_they_do_not() {
             .name(".b.example", Effect::Lift, Owner::Decision(0))
             .name(".b.example", Effect::Lift, Owner::Decision(0)),
         feed("three").name(".b.example", Effect::Lift, Owner::Decision(0)),
+        feed("four").name(".d.example", Effect::Lift, Owner::Decision(0)).name(
+            ".www.d.example",
+            Effect::Lift,
+            Owner::Decision(0),
+        ),
     ]);
     let effects = |name: &str| -> Vec<String> {
         let over = index.exceptions_over(&host(name), &at(5));
@@ -189,6 +194,9 @@ fn exceptions_say_what_they_do_and_what_they_do_not() {
     assert!(effects("a.example").contains(&"wide .a.example 0:2 Lifts".to_owned()), "{:?}", effects("a.example"));
     assert_eq!(effects("only-record.example"), ["wide only-record.example 0:3 NothingToLift"]);
     assert_eq!(effects("b.example"), ["own .b.example 2:2 Important", "own .b.example 3:1 NothingToLift"]);
+    // Of one feed, one above the other.
+    let both = ["own .www.d.example 4:2 NothingToLift", "own .d.example 4:1 NothingToLift"];
+    assert_eq!(effects("www.d.example"), both);
     assert!(effects("c.example").is_empty());
 }
 

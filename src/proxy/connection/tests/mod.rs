@@ -148,13 +148,7 @@ pub(in crate::proxy) fn shared(limits: Limits) -> (Arc<Shared>, blocklist::reloa
     let lists = blocklist::config::Config {
         settle: Duration::from_secs(3_600),
         poll: Duration::from_secs(3_600),
-        never_block: Vec::new(),
-        max_shrink_percent: 50,
-        max_error_percent: 1,
-        max_memory_mib: None,
-        sources: Vec::new(),
-        state_directory: None,
-        has_operator_url: true,
+        ..blocklist::config::Config::default()
     };
     let started = blocklist::reload::start(lists, 1).expect("an empty blocklist");
     let notices =
