@@ -91,7 +91,8 @@ impl Examiner<'_> {
     fn examine_file(&self, source: &SourceState) -> Step {
         if source::remote::has_list_of_another_url(&source.config) {
             // Read under this configuration, it would block hosts for reasons that nobody has given.
-            let message = "the file is the list of another url; that of this one has not been fetched yet";
+            let message =
+                "the file is the list of another url; that of this one comes into force when its server has sent it";
             return refused(vec![Finding::error(Place::file(&source.config.path), message)]);
         }
         // What cannot be looked at, or is too large anyway, is told by reading it.

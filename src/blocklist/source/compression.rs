@@ -107,7 +107,12 @@ impl List<'_> {
                 return Err(Damage::NoRoom(message));
             }
             let reserved = self.bytes.try_reserve_exact(step);
-            reserved.map_err(|_| Damage::NoRoom("there is not enough memory to decompress the file".to_owned()))?;
+            reserved.map_err(|_| {
+                Damage::NoRoom(
+                    "there is not enough memory to decompress the file; shorten the list, or give sluis more memory"
+                        .to_owned(),
+                )
+            })?;
         }
         self.bytes.extend_from_slice(part);
         Ok(())
