@@ -5,6 +5,7 @@ pub mod pattern;
 
 pub mod config;
 pub mod names;
+mod packs;
 pub mod objection;
 pub mod parsed;
 

@@ -10,6 +10,7 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
+use super::packs::Records;
 use super::pattern::{PatternView, Reach};
 
 /// A block has fewer bytes of records than this.
@@ -41,7 +42,7 @@ pub struct Part {
 /// Some names that stand one after the other.
 #[derive(Debug, Default)]
 pub struct Block {
-    records: Vec<u8>,
+    records: Records,
     /// What owns the names from the first on: in a feed all of them, so that a lookup finds it without a further step.
     owner: Owner,
     /// From which offset on which other decision or exception owns the names; owners' names stand together.
@@ -100,8 +101,9 @@ impl Names {
     /// bytes where they do not.
     pub fn push(&mut self, pattern: PatternView<'_>, effect: Effect, line: u32, owner: Owner) {
         let relative = |part: &Part| line.checked_sub(part.first_line).and_then(|line| u16::try_from(line).ok());
-        let is_full =
-            |part: &mut Part| relative(part).is_none() || Arc::get_mut(&mut part.block).is_none_or(Block::is_full);
+        let is_full = |part: &mut Part| {
+            relative(part).is_none() || Arc::get_mut(&mut part.block).is_none_or(|block| block.is_full())
+        };
         if self.parts.last_mut().is_none_or(is_full) {
             self.parts.push(Part { block: Arc::default(), first_line: line });
         }
@@ -124,13 +126,18 @@ impl Names {
         self.exceptions += other.exceptions;
     }
 
-    /// Gives back what was reserved and not needed.
+    /// Gives back what was reserved and not needed. What is added after that is in other blocks.
     pub fn shrink_to_fit(&mut self) {
-        for block in self.parts.iter_mut().filter_map(|part| Arc::get_mut(&mut part.block)) {
+        for block in self.own_blocks() {
             block.records.shrink_to_fit();
             block.owners.shrink_to_fit();
         }
         self.parts.shrink_to_fit();
+    }
+
+    /// The blocks that nothing else has.
+    pub(super) fn own_blocks(&mut self) -> impl Iterator<Item = &mut Block> {
+        self.parts.iter_mut().filter_map(|part| Arc::get_mut(&mut part.block))
     }
 
     /// The blocks, in the order of the file.
@@ -240,7 +247,7 @@ impl Block {
 
     /// Memory, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.records.capacity() + self.owners.capacity() * size_of::<(u32, Owner)>()
+        size_of::<Self>() + self.records.memory_bytes() + self.owners.capacity() * size_of::<(u32, Owner)>()
     }
 
     fn push(&mut self, pattern: PatternView<'_>, effect: Effect, line: u16, owner: Owner) {
@@ -248,12 +255,14 @@ impl Block {
             self.owner = owner;
         } else if self.last_owner() != owner {
             self.owners_descend |= self.last_owner() > owner;
-            self.owners.push((self.records.len() as u32, owner));
+            self.owners.push((self.records.bytes().len() as u32, owner));
         }
         debug_assert!(pattern.name.len() <= usize::from(u8::MAX), "a host has at most 253 bytes");
         let line = line.to_le_bytes();
-        self.records.extend_from_slice(&[line[0], line[1], flags(pattern.reach, effect), pattern.name.len() as u8]);
-        self.records.extend_from_slice(pattern.name.as_bytes());
+        if let Some(records) = self.records.open() {
+            records.extend_from_slice(&[line[0], line[1], flags(pattern.reach, effect), pattern.name.len() as u8]);
+            records.extend_from_slice(pattern.name.as_bytes());
+        }
         self.count += 1;
         self.exceptions += u32::from(effect == Effect::Lift);
     }
@@ -262,22 +271,44 @@ impl Block {
         self.owners.last().map_or(self.owner, |(_, owner)| *owner)
     }
 
+    /// Where its names are.
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The same, to be moved.
+    pub(super) fn records_mut(&mut self) -> &mut Records {
+        &mut self.records
+    }
+
+    /// The owner of all names, where there is one.
+    pub(super) fn only_owner(&self) -> Option<Owner> {
+        self.owners.is_empty().then_some(self.owner)
+    }
+
     /// Whether the longest name might not fit any more.
     fn is_full(&mut self) -> bool {
-        self.records.len() + HEADER_BYTES + usize::from(u8::MAX) > BLOCK_BYTES
+        let longest = HEADER_BYTES + usize::from(u8::MAX);
+        self.records.open().is_none_or(|records| records.len() + longest > BLOCK_BYTES)
     }
 
     #[inline]
     fn read(&self, offset: usize, first_line: u32, owner: Owner) -> Option<NameRecord<'_>> {
-        let (header, rest) = self.records.get(offset..)?.split_first_chunk::<HEADER_BYTES>()?;
-        let [l0, l1, flags, length] = *header;
-        let (reach, effect) = from_flags(flags);
-        let line = first_line + u32::from(u16::from_le_bytes([l0, l1]));
-        Some(NameRecord { name: rest.get(..usize::from(length))?, reach, effect, line, owner, offset: offset as u32 })
+        NameRecord::read(self.records.bytes().get(offset..)?, offset as u32, first_line, owner)
     }
 }
 
 impl<'a> NameRecord<'a> {
+    /// The record with which some bytes of a block begin; what they do not say is given.
+    #[inline(always)]
+    pub(super) fn read(bytes: &'a [u8], offset: u32, first_line: u32, owner: Owner) -> Option<Self> {
+        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let [l0, l1, flags, length] = *header;
+        let (reach, effect) = from_flags(flags);
+        let line = first_line.wrapping_add(u32::from(u16::from_le_bytes([l0, l1])));
+        Some(Self { name: rest.get(..usize::from(length))?, reach, effect, line, owner, offset })
+    }
+
     /// Name and reach as a pattern.
     pub fn view(&self) -> PatternView<'a> {
         PatternView { name: std::str::from_utf8(self.name).unwrap_or_default(), reach: self.reach }
@@ -410,7 +441,7 @@ mod tests {
             (1..=2_000).map(|line| (name.clone(), Reach::Exact, Effect::Block, line, Owner::Decision(0))).collect();
         let names = pack(&rows);
         assert!(names.parts().len() > 1);
-        assert!(names.parts().iter().all(|part| part.block.records.len() <= BLOCK_BYTES));
+        assert!(names.parts().iter().all(|part| part.block.records.bytes().len() <= BLOCK_BYTES));
         assert_eq!(names.iter().map(row).collect::<Vec<_>>(), rows);
     }
 }

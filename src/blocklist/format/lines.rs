@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::chunks::chunks;
 use crate::blocklist::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
+use crate::blocklist::packs::{PackUse, Packer, pack};
 use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
 use crate::blocklist::pattern::{Pattern, PatternView};
 use crate::finding::{Finding, Place, SourceText, position};
@@ -162,7 +163,7 @@ impl<'p> FeedReader<'p> {
             Ok(text) => read(&mut self, text),
             Err(finding) => self.parsed.findings.push(*finding),
         }
-        self.parsed.names.shrink_to_fit();
+        pack(&mut self.parsed.names, bytes.len());
         ParsedSource { decisions: self.whole.decisions, closest_wins: self.whole.closest_wins, ..self.parsed }
     }
 
@@ -176,22 +177,40 @@ impl<'p> FeedReader<'p> {
     pub(super) fn read(mut self, bytes: &[u8], mut read: impl FnMut(&mut Self, FeedLine<'_>)) -> ParsedSource {
         let known: HashMap<Sha256, &Arc<Chunk>> = self.input.known.iter().map(|chunk| (chunk.sha256, chunk)).collect();
         let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-        let mut lines = 0;
-        for bytes in chunks(bytes) {
-            let sha256 = Sha256::of(bytes);
-            let chunk = match known.get(&sha256) {
-                Some(chunk) => Arc::clone(chunk),
-                None => match self.read_chunk(bytes, &mut read) {
-                    Ok(parsed) => Arc::new(Chunk { sha256, line_ends: line_ends(bytes), parsed }),
-                    Err(finding) => {
-                        self.whole.findings.push(finding.moved(lines));
-                        return self.whole;
-                    }
-                },
-            };
+        let pieces: Vec<Piece<'_, '_>> = chunks(bytes).map(|bytes| Piece::new(bytes, &known)).collect();
+        let pack_use = PackUse::by(pieces.iter().filter_map(|piece| Some(&piece.known?.parsed.names)));
+        let known = |piece: &Piece<'_, 'p>| piece.known.filter(|chunk| !pack_use.is_waste(&chunk.parsed.names));
+        let new = pieces.iter().filter(|piece| known(piece).is_none());
+        let mut packer = Packer::for_text(new.map(|piece| piece.bytes.len()).sum());
+        let (mut chunks, mut wrong) = (Vec::with_capacity(pieces.len()), None);
+        for piece in &pieces {
+            if let Some(chunk) = known(piece) {
+                chunks.push(Arc::clone(chunk));
+                continue;
+            }
+            match self.read_chunk(piece.bytes, &mut read) {
+                Ok(mut parsed) => {
+                    packer.take_in(&mut parsed.names);
+                    chunks.push(Arc::new(Chunk { sha256: piece.sha256, line_ends: line_ends(piece.bytes), parsed }));
+                }
+                Err(finding) => {
+                    wrong = Some(finding);
+                    break;
+                }
+            }
+        }
+        let (packs, mut lines) = (packer.finish(), 0);
+        for mut chunk in chunks {
+            if let Some(new) = Arc::get_mut(&mut chunk) {
+                packs.give_back(&mut new.parsed.names);
+            }
             let line_ends = chunk.line_ends;
             self.whole.append(chunk, lines);
             lines = lines.saturating_add(line_ends);
+        }
+        if let Some(finding) = wrong {
+            self.whole.findings.push(finding.moved(lines));
+            return self.whole;
         }
         // A line of nothing is a line where there is no other.
         self.whole.lines.total = self.whole.lines.total.max(1);
@@ -218,9 +237,7 @@ impl<'p> FeedReader<'p> {
                 read(self, FeedLine { content: without_comment(trimmed), whole, index });
             }
         }
-        let mut parsed = std::mem::take(&mut self.parsed);
-        parsed.names.shrink_to_fit();
-        Ok(parsed)
+        Ok(std::mem::take(&mut self.parsed))
     }
 
     /// Adds a pattern that a line names, unless it must not be blocked.
@@ -267,6 +284,20 @@ impl<'p> FeedReader<'p> {
     pub(super) fn refuse(&mut self, line: FeedLine<'_>, why: &str) {
         let finding = Finding::error(line.place(self.input.file), why);
         self.parsed.findings.push(finding);
+    }
+}
+
+/// A piece of the file, and what the version before said there.
+struct Piece<'b, 'p> {
+    bytes: &'b [u8],
+    sha256: Sha256,
+    known: Option<&'p Arc<Chunk>>,
+}
+
+impl<'b, 'p> Piece<'b, 'p> {
+    fn new(bytes: &'b [u8], known: &HashMap<Sha256, &'p Arc<Chunk>>) -> Self {
+        let sha256 = Sha256::of(bytes);
+        Self { bytes, sha256, known: known.get(&sha256).copied() }
     }
 }
 

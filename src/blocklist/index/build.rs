@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::near::NearBlocks;
 use super::table::{MAX_VALUE, Pointer, TableBuilder};
 use super::walk::{Masks, NameHasher};
 use super::{
@@ -16,7 +18,7 @@ use super::{
 use crate::blocklist::decision::Decision;
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::pattern::Reach;
-use crate::large::with_room_for;
+use crate::large::Array;
 
 /// An index has at most this many blocks of names: what a slot of the table can tell apart.
 pub(in crate::blocklist) const MAX_BLOCKS: usize = (MAX_VALUE >> BLOCK_BITS) as usize;
@@ -37,8 +39,8 @@ impl Index {
         };
         let mut index = Self::new(Arc::new(empty), blocks, sources);
         let (keys, masks) = sorted_keys(&index);
-        let mut filler = Filler::new(&index, TableBuilder::new(by_hash(&keys).count()), masks, false);
-        by_hash(&keys).for_each(|same_hash| filler.add(same_hash));
+        let mut filler = Filler::new(&index, TableBuilder::new(by_hash(keys.as_slice()).count()), masks, false);
+        by_hash(keys.as_slice()).for_each(|same_hash| filler.add(same_hash));
         let (layer, repeated) = filler.finish();
         for (source, repeated) in index.sources.iter_mut().zip(repeated) {
             let names = &source.source.parsed.names;
@@ -57,6 +59,7 @@ impl Index {
             masks: base.layer.masks,
             base,
             delta: None,
+            near: NearBlocks::new(&blocks),
             blocks,
             sources: number_sources(sources),
             has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
@@ -76,7 +79,8 @@ impl Index {
 }
 
 /// A record with the hash of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
 pub(super) struct Key {
     pub(super) hash: u64,
     pub(super) position: u64,
@@ -89,7 +93,7 @@ pub(super) fn by_hash(keys: &[Key]) -> impl Iterator<Item = &[Key]> {
 
 /// Adds the keys of the records of a block that stands at a place among all; the masks take in the names.
 pub(super) fn add_keys(
-    keys: &mut Vec<Key>,
+    keys: &mut Array<Key>,
     masks: &mut Masks,
     place: usize,
     placed: &PlacedBlock,
@@ -103,13 +107,13 @@ pub(super) fn add_keys(
     }));
 }
 
-fn sorted_keys(index: &Index) -> (Vec<Key>, Masks) {
-    let mut keys = with_room_for(index.blocks.iter().map(|placed| placed.block.len()).sum());
+fn sorted_keys(index: &Index) -> (Array<Key>, Masks) {
+    let mut keys = Array::with_room_for(index.blocks.iter().map(|placed| placed.block.len()).sum());
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
         add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
     }
-    keys.sort_unstable();
+    keys.as_mut_slice().sort_unstable();
     (keys, masks)
 }
 
@@ -197,8 +201,8 @@ pub(super) fn patterns(candidates: &[Candidate]) -> Vec<(u16, Reach)> {
 pub(super) fn by_name<'i>(index: &'i Index, same_hash: &[Key]) -> Vec<(&'i [u8], Vec<Candidate>)> {
     let mut names: Vec<(&[u8], Vec<Candidate>)> = Vec::with_capacity(1);
     for key in same_hash {
-        let Some((placed, record)) = index.record(key.position) else { continue };
-        let candidate = placed.candidate(key.position, &record);
+        let Some((near, record)) = index.record(key.position) else { continue };
+        let candidate = near.candidate(key.position, &record);
         match names.iter_mut().find(|(name, _)| *name == record.name) {
             Some((_, candidates)) => candidates.push(candidate),
             None => names.push((record.name, vec![candidate])),

@@ -6,9 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
 use super::Index;
 use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
-use crate::large::with_room_for;
+use crate::large::Array;
 
 /// How many distinct patterns of a source came and went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,12 +93,19 @@ impl Index {
 }
 
 /// Distinct patterns that block, in the order of their hashes. A hash is enough to count by: nothing is blocked because of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct PatternKey {
+    hash: u64,
+    part: u32,
+    offset: u32,
+}
+
 struct Patterns<'p> {
     parts: Vec<&'p Part>,
     /// Whether these are the patterns of all parts.
     is_all: bool,
-    /// Hash, part and offset.
-    keys: Vec<(u64, u32, u32)>,
+    keys: Array<PatternKey>,
 }
 
 impl<'p> Patterns<'p> {
@@ -106,26 +115,30 @@ impl<'p> Patterns<'p> {
         let all = parts.len();
         let parts: Vec<&Part> = parts.iter().filter(|part| !others.contains(&Arc::as_ptr(&part.block))).collect();
         let hasher = foldhash::quality::FixedState::default();
-        let mut keys = with_room_for(parts.iter().map(|part| part.block.len()).sum());
+        let mut keys = Array::with_room_for(parts.iter().map(|part| part.block.len()).sum());
         for (place, part) in (0..).zip(&parts) {
             let blocking = part.iter().filter(|record| record.effect != Effect::Lift);
-            keys.extend(blocking.map(|record| (record.pattern_hash(&hasher), place, record.offset)));
+            keys.extend(blocking.map(|record| PatternKey {
+                hash: record.pattern_hash(&hasher),
+                part: place,
+                offset: record.offset,
+            }));
         }
-        keys.sort_unstable();
-        keys.dedup_by_key(|key| key.0);
+        keys.as_mut_slice().sort_unstable();
         Self { is_all: parts.len() == all, parts, keys }
     }
 
     /// Those whose hash is not among others.
     fn without(&self, others: &Self) -> impl Iterator<Item = NameRecord<'p>> {
-        let mut others = others.keys.iter().map(|key| key.0).peekable();
-        let alone = self.keys.iter().filter(move |key| {
-            while others.next_if(|other| *other < key.0).is_some() {}
-            others.peek() != Some(&key.0)
+        let mut others = others.keys.as_slice().iter().map(|key| key.hash).peekable();
+        let distinct = self.keys.as_slice().chunk_by(|one, other| one.hash == other.hash).filter_map(<[_]>::first);
+        let alone = distinct.filter(move |key| {
+            while others.next_if(|other| *other < key.hash).is_some() {}
+            others.peek() != Some(&key.hash)
         });
-        alone.filter_map(|(_, place, offset)| {
-            let part = self.parts.get(*place as usize)?;
-            part.block.at(*offset, part.first_line)
+        alone.filter_map(|key| {
+            let part = self.parts.get(key.part as usize)?;
+            part.block.at(key.offset, part.first_line)
         })
     }
 }

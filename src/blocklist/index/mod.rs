@@ -30,6 +30,7 @@ mod build;
 mod compare;
 mod explain;
 mod lifts;
+mod near;
 mod update;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use compare::{Changes, SelfCheckError};
 pub use explain::{Explanation, LiftedBy, Outranked, Standing};
 pub use lifts::{CoveringException, ExceptionEffect};
 
+use near::NearBlocks;
 use table::Table;
 use walk::{Masks, NameHasher};
 
@@ -83,7 +85,8 @@ pub struct Match<'a> {
     pub source_index: u16,
     /// The line of the source that has the entry.
     pub line: u32,
-    record: NameRecord<'a>,
+    name: &'a [u8],
+    reach: Reach,
 }
 
 /// A decision of the index, with its source.
@@ -108,6 +111,8 @@ pub struct Index {
     masks: Masks,
     /// Those of the base, in its order, and after them those of the delta.
     blocks: Box<[PlacedBlock]>,
+    /// What a hit needs of them.
+    near: NearBlocks,
     sources: Box<[Source]>,
     decisions: Box<[IndexDecision]>,
     exceptions: Box<[IndexException]>,
@@ -252,7 +257,7 @@ impl Index {
     /// Memory of everything, the names of the sources included, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let names: usize = self.blocks.iter().map(|placed| placed.block.memory_bytes()).sum();
-        let blocks = size_of_val(&*self.base.blocks) + size_of_val(&*self.blocks);
+        let blocks = size_of_val(&*self.base.blocks) + size_of_val(&*self.blocks) + self.near.memory_bytes();
         self.table_bytes() + names + blocks + size_of_val(&*self.decisions) + size_of_val(&*self.sources)
     }
 
@@ -280,7 +285,7 @@ impl fmt::Debug for Index {
 impl<'a> Match<'a> {
     /// The pattern that covers the host.
     pub fn pattern(&self) -> PatternView<'a> {
-        self.record.view()
+        PatternView { name: std::str::from_utf8(self.name).unwrap_or_default(), reach: self.reach }
     }
 }
 
@@ -313,6 +318,17 @@ impl Candidate {
     /// With the mark of the end: a list of spares follows. They say the same as an entry before them, in another block of the
     /// file, and are asked for when that one is gone.
     const SPARES: u64 = 1 << 62;
+
+    #[inline(always)]
+    fn new(position: u64, source: u16, record: &NameRecord<'_>) -> Self {
+        let (owner, role) = match (record.owner, record.effect) {
+            (Owner::Exception(exception), _) => (exception, Role::LiftFeeds),
+            (Owner::Decision(decision), Effect::Block) => (decision, Role::Block),
+            (Owner::Decision(decision), Effect::BlockImportant) => (decision, Role::BlockImportant),
+            (Owner::Decision(decision), Effect::Lift) => (decision, Role::LiftOwn),
+        };
+        Self { position, owner, source, kind: record.reach as u16 | (role as u16) << 2 }
+    }
 
     const fn position(&self) -> u64 {
         self.position & !(Self::LAST | Self::SPARES)
@@ -357,13 +373,7 @@ impl PlacedBlock {
     }
 
     fn candidate(&self, position: u64, record: &NameRecord<'_>) -> Candidate {
-        let (owner, role) = match (record.owner, record.effect) {
-            (Owner::Exception(exception), _) => (exception, Role::LiftFeeds),
-            (Owner::Decision(decision), Effect::Block) => (decision, Role::Block),
-            (Owner::Decision(decision), Effect::BlockImportant) => (decision, Role::BlockImportant),
-            (Owner::Decision(decision), Effect::Lift) => (decision, Role::LiftOwn),
-        };
-        Candidate { position, owner, source: self.source, kind: record.reach as u16 | (role as u16) << 2 }
+        Candidate::new(position, self.source, record)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::near::Near;
 use super::table::Pointer;
 use super::walk::HashedName;
 use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
@@ -25,6 +26,7 @@ impl Index {
     ) {
         let Some(candidates) = self.find(name) else { return };
         let itself = name.bytes.len() == host.as_bytes().len();
+        let first = candidates.first;
         let (mut has_block, mut has_shadow) = (false, false);
         for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
             let Some(decision) = self.competing(&candidate, moment) else { continue };
@@ -34,7 +36,9 @@ impl Index {
                 (&mut verdict.block, &mut has_block)
             };
             if !*has_place && self.lift_of(host, &candidate, moment.now).is_none() {
-                *place = self.as_match(&candidate, decision);
+                let record = first.filter(|(position, _)| *position == candidate.position()).map(|(_, record)| record);
+                let record = record.or_else(|| Some(self.record(candidate.position())?.1));
+                *place = record.and_then(|record| self.match_of(&candidate, decision, &record));
                 *has_place = true;
             }
         }
@@ -60,7 +64,7 @@ impl Index {
 
     /// Those of the candidates that are in a source.
     pub(super) fn live<'i>(&'i self, candidates: Candidates<'i>) -> impl Iterator<Item = Candidate> + 'i {
-        candidates.filter(|candidate| self.placed(candidate.position()).is_some_and(|block| block.is_live))
+        candidates.filter(|candidate| self.near.of(candidate.position()).is_some_and(|near| near.is_live))
     }
 
     /// What is there for a name.
@@ -83,13 +87,18 @@ impl Index {
     ) -> Option<Candidates<'i>> {
         match pointer {
             Pointer::Record(position) => {
-                let (block, record) = self.record(position)?;
-                (record.name == name).then(|| Candidates { one: Some(block.candidate(position, &record)), list: &[] })
+                let (near, record) = self.record(position)?;
+                (record.name == name).then(|| Candidates {
+                    one: Some(near.candidate(position, &record)),
+                    list: &[],
+                    first: Some((position, record)),
+                })
             }
             Pointer::List(start) => {
                 let list = layer.lists.get(start as usize..)?;
-                let (_, record) = self.record(list.first()?.position())?;
-                (record.name == name).then_some(Candidates { one: None, list })
+                let position = list.first()?.position();
+                let (_, record) = self.record(position)?;
+                (record.name == name).then_some(Candidates { one: None, list, first: Some((position, record)) })
             }
         }
     }
@@ -99,11 +108,18 @@ impl Index {
         self.blocks.get((position >> BLOCK_BITS) as usize)
     }
 
-    /// The record at a position, with its block.
-    pub(super) fn record(&self, position: u64) -> Option<(&PlacedBlock, NameRecord<'_>)> {
+    /// The record at a position, with what is near of its block.
+    #[inline(always)]
+    pub(super) fn record(&self, position: u64) -> Option<(&Near, NameRecord<'_>)> {
+        let near = self.near.of(position)?;
+        let record = self.near.record(near, position).or_else(|| self.record_of_block(position))?;
+        Some((near, record))
+    }
+
+    #[cold]
+    fn record_of_block(&self, position: u64) -> Option<NameRecord<'_>> {
         let placed = self.placed(position)?;
-        let offset = position as u32 & ((1 << BLOCK_BITS) - 1);
-        Some((placed, placed.block.at(offset, placed.first_line)?))
+        placed.block.at(position as u32 & ((1 << BLOCK_BITS) - 1), placed.first_line)
     }
 
     /// The place of a candidate's decision among all of the index.
@@ -132,8 +148,11 @@ impl Index {
 
     /// The exception that lifts a candidate from a host, if one does.
     pub(super) fn lift_of(&self, host: &HostName, blocking: &Candidate, now: Timestamp) -> Option<Candidate> {
+        if !self.has_lifts {
+            return None;
+        }
         let source = &self.sources.get(usize::from(blocking.source))?.source;
-        if !self.has_lifts || !source.is_feed {
+        if !source.is_feed {
             return None;
         }
         self.names_of(host).find_map(|name| {
@@ -160,12 +179,23 @@ impl Index {
 
     pub(super) fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
         let (_, record) = self.record(candidate.position())?;
+        self.match_of(candidate, decision, &record)
+    }
+
+    #[inline(always)]
+    fn match_of<'a>(
+        &self,
+        candidate: &Candidate,
+        decision: &'a IndexDecision,
+        record: &NameRecord<'a>,
+    ) -> Option<Match<'a>> {
         Some(Match {
             decision: &decision.decision,
             decision_index: self.decision_index(candidate)?,
             source_index: candidate.source,
             line: record.line,
-            record,
+            name: record.name,
+            reach: record.reach,
         })
     }
 }
@@ -175,6 +205,8 @@ impl Index {
 pub(super) struct Candidates<'i> {
     pub(super) one: Option<Candidate>,
     pub(super) list: &'i [Candidate],
+    /// The record of the first, with its position.
+    pub(super) first: Option<(u64, NameRecord<'i>)>,
 }
 
 impl Candidates<'_> {
@@ -184,7 +216,7 @@ impl Candidates<'_> {
         let entries: Vec<Candidate> = self.collect();
         let has_spares = entries.last().is_some_and(|last| last.position & Candidate::SPARES != 0);
         let rest = list.get(entries.len()..).filter(|_| has_spares).unwrap_or_default();
-        (entries, Candidates { one: None, list: rest }.collect())
+        (entries, Candidates { one: None, list: rest, first: None }.collect())
     }
 }
 

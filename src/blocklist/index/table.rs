@@ -6,7 +6,10 @@
 //! A name's hash gives its line (high bits) and a tag (low bits) that is compared with the line's slots. A full line
 //! passes names on to the next and says so, so that a miss ends at the first line that does not.
 
-use crate::large::with_room_for;
+use bytes::Bytes;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::large::{Array, elements_of};
 
 const SLOTS: usize = 8;
 
@@ -22,8 +25,8 @@ const PASSED_ON: u16 = 1 << 15;
 pub(super) const MAX_VALUE: u64 = 1 << VALUE_BITS;
 
 /// Eight slots in one cache line. The tags stand together, so that all are compared at once; no tag: nothing in the slot.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C, align(64))]
 struct Line {
     tags: [u16; SLOTS],
     /// The high bits of the values, with the flags.
@@ -43,8 +46,8 @@ pub(super) enum Pointer {
 /// The table, which never changes once it is built.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// With room to spare, which costs addresses and no memory (`large.rs`).
-    lines: Vec<Line>,
+    /// The bytes of its lines.
+    lines: Bytes,
     home_lines: u64,
     longest_chain: u32,
 }
@@ -52,7 +55,7 @@ pub(super) struct Table {
 /// A table that is being filled.
 #[derive(Debug)]
 pub(super) struct TableBuilder {
-    lines: Vec<Line>,
+    lines: Array<Line>,
     home_lines: u64,
     longest_chain: u32,
 }
@@ -63,7 +66,8 @@ impl Table {
     pub(super) fn hints_at(&self, hash: u64) -> bool {
         let tag = tag(hash);
         let mut at = home(hash, self.home_lines);
-        while let Some(line) = self.lines.get(at) {
+        let lines = self.lines();
+        while let Some(line) = lines.get(at) {
             if line.has(tag) {
                 return true;
             }
@@ -79,8 +83,9 @@ impl Table {
     pub(super) fn find<T>(&self, hash: u64, mut accept: impl FnMut(Pointer) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
         let mut at = home(hash, self.home_lines);
+        let lines = self.lines();
         loop {
-            let line = self.lines.get(at)?;
+            let line = lines.get(at)?;
             for slot in (0..SLOTS).filter(|slot| line.tags[*slot] == tag) {
                 if let Some(found) = accept(line.pointer(slot)) {
                     return Some(found);
@@ -100,7 +105,12 @@ impl Table {
 
     /// Memory, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.lines)
+        self.lines.len()
+    }
+
+    #[inline(always)]
+    fn lines(&self) -> &[Line] {
+        elements_of(&self.lines)
     }
 }
 
@@ -146,9 +156,7 @@ impl TableBuilder {
     pub(super) fn new(names: usize) -> Self {
         let home_lines = (names as u64 * 10).div_ceil(NAMES_PER_TEN_LINES).max(1);
         let count = usize::try_from(home_lines).unwrap_or(usize::MAX);
-        let mut lines = with_room_for(count);
-        lines.resize(count, Line::EMPTY);
-        Self { lines, home_lines, longest_chain: 0 }
+        Self { lines: Array::zeroed(count), home_lines, longest_chain: 0 }
     }
 
     /// Adds a name that is not there yet. Names come in the order of their hashes, so that memory is filled from one end
@@ -157,21 +165,20 @@ impl TableBuilder {
         let home = home(hash, self.home_lines);
         let mut at = home;
         loop {
-            if at == self.lines.len() {
+            let lines = self.lines.as_mut_slice();
+            match lines.get_mut(at).map(|line| line.add(tag(hash), pointer)) {
+                Some(true) => break,
+                Some(false) => at += 1,
                 // The last lines pass on to lines that are nobody's home.
-                self.lines.push(Line::EMPTY);
+                None => self.lines.push(Line::EMPTY),
             }
-            if self.lines[at].add(tag(hash), pointer) {
-                break;
-            }
-            at += 1;
         }
         self.longest_chain = self.longest_chain.max((at - home) as u32 + 1);
     }
 
     pub(super) fn finish(self) -> Table {
         let Self { lines, home_lines, longest_chain } = self;
-        Table { lines, home_lines, longest_chain }
+        Table { lines: lines.freeze(), home_lines, longest_chain }
     }
 }
 

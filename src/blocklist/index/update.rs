@@ -11,6 +11,7 @@ use super::table::TableBuilder;
 use super::walk::Masks;
 use super::{Candidate, Index, IndexSource, PlacedBlock};
 use crate::blocklist::names::Block;
+use crate::large::Array;
 
 /// A change that concerns more than this part of the base's names is built from nothing.
 const LARGEST_PART: usize = 8;
@@ -33,15 +34,15 @@ impl Index {
         if names > (all / LARGEST_PART).max(ALWAYS_SMALL) || blocks.len() > MAX_BLOCKS {
             return None;
         }
-        let mut keys = Vec::with_capacity(names);
+        let mut keys = Array::with_room_for(names);
         let mut masks = Masks::default();
         for (place, placed) in concerned() {
             // The names that are gone are among those of the base, whose masks stay.
             add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
         }
-        keys.sort_unstable();
+        keys.as_mut_slice().sort_unstable();
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
-        index.take_in(&keys, masks);
+        index.take_in(keys.as_slice(), masks);
         Some(index)
     }
 
