@@ -115,6 +115,7 @@ impl HostName {
     }
 
     /// The canonical text as bytes, all of them ASCII.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }

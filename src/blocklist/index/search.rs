@@ -24,23 +24,43 @@ impl Index {
         moment: &Moment,
         verdict: &mut Verdict<'a>,
     ) {
-        let Some(candidates) = self.find(name) else { return };
-        let itself = name.bytes.len() == host.as_bytes().len();
-        let first = candidates.first;
-        let (mut has_block, mut has_shadow) = (false, false);
-        for candidate in self.live(candidates).filter(|candidate| candidate.covers(itself)) {
-            let Some(decision) = self.competing(&candidate, moment) else { continue };
-            let (place, has_place) = if decision.is_shadow {
-                (&mut verdict.shadow, &mut has_shadow)
-            } else {
-                (&mut verdict.block, &mut has_block)
-            };
-            if !*has_place && self.lift_of(host, &candidate, moment.now).is_none() {
-                let record = first.filter(|(position, _)| *position == candidate.position()).map(|(_, record)| record);
-                let record = record.or_else(|| Some(self.record(candidate.position())?.1));
-                *place = record.and_then(|record| self.match_of(&candidate, decision, &record));
-                *has_place = true;
+        let Some(found) = self.found(name) else { return };
+        let mut seen =
+            Seen { host, itself: name.bytes.len() == host.as_bytes().len(), has_block: false, has_shadow: false };
+        if found.list.is_empty() {
+            self.consider(&found.candidate(), found.near, &found.record, moment, &mut seen, verdict);
+            return;
+        }
+        for candidate in found.candidates() {
+            if let Some((near, record)) = self.record(candidate.position()) {
+                self.consider(&candidate, near, &record, moment, &mut seen, verdict);
             }
+        }
+    }
+
+    /// Takes in one entry of a name, after those that come before it.
+    #[inline(always)]
+    fn consider<'a>(
+        &'a self,
+        candidate: &Candidate,
+        near: &Near,
+        record: &NameRecord<'a>,
+        moment: &Moment,
+        seen: &mut Seen<'_>,
+        verdict: &mut Verdict<'a>,
+    ) {
+        if !near.is_live || !candidate.covers(seen.itself) {
+            return;
+        }
+        let Some((index, decision)) = self.competing_at(candidate, moment) else { return };
+        let (place, has_place) = if decision.is_shadow {
+            (&mut verdict.shadow, &mut seen.has_shadow)
+        } else {
+            (&mut verdict.block, &mut seen.has_block)
+        };
+        if !*has_place && (!self.has_lifts || self.lift_of(seen.host, candidate, moment.now).is_none()) {
+            *place = Some(match_of(candidate, index, decision, record));
+            *has_place = true;
         }
     }
 
@@ -69,38 +89,33 @@ impl Index {
 
     /// What is there for a name.
     pub(super) fn find(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
-        let found = self.delta.as_ref().and_then(|delta| self.find_in(delta, name));
-        found.or_else(|| self.find_in(&self.base.layer, name))
+        self.found(name).map(Found::candidates)
     }
 
     /// What a layer has for a name.
     pub(super) fn find_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
-        layer.table.find(name.hash, |pointer| self.candidates_at(layer, pointer, name.bytes))
+        self.found_in(layer, name).map(Found::candidates)
     }
 
-    /// What a pointer of a layer points at, if it is that of this name.
-    pub(super) fn candidates_at<'i>(
-        &'i self,
-        layer: &'i Layer,
-        pointer: Pointer,
-        name: &[u8],
-    ) -> Option<Candidates<'i>> {
-        match pointer {
-            Pointer::Record(position) => {
-                let (near, record) = self.record(position)?;
-                (record.name == name).then(|| Candidates {
-                    one: Some(near.candidate(position, &record)),
-                    list: &[],
-                    first: Some((position, record)),
-                })
-            }
-            Pointer::List(start) => {
-                let list = layer.lists.get(start as usize..)?;
-                let position = list.first()?.position();
-                let (_, record) = self.record(position)?;
-                (record.name == name).then_some(Candidates { one: None, list, first: Some((position, record)) })
-            }
-        }
+    #[inline(always)]
+    fn found(&self, name: &HashedName<'_>) -> Option<Found<'_>> {
+        let found = self.delta.as_ref().and_then(|delta| self.found_in(delta, name));
+        found.or_else(|| self.found_in(&self.base.layer, name))
+    }
+
+    #[inline(always)]
+    fn found_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Found<'i>> {
+        layer.table.find(name.hash, |pointer| {
+            let (position, list) = match pointer {
+                Pointer::Record(position) => (position, Default::default()),
+                Pointer::List(start) => {
+                    let list = layer.lists.get(start as usize..)?;
+                    (list.first()?.position(), list)
+                }
+            };
+            let (near, record) = self.record(position)?;
+            (record.name == name.bytes).then_some(Found { near, position, record, list })
+        })
     }
 
     /// The block of a position.
@@ -139,11 +154,18 @@ impl Index {
 
     /// The candidate's decision, if it blocks, is in force and covers the visitor.
     pub(super) fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
+        self.competing_at(candidate, moment).map(|(_, decision)| decision)
+    }
+
+    /// The same, with the decision's place among all of the index.
+    #[inline(always)]
+    fn competing_at(&self, candidate: &Candidate, moment: &Moment) -> Option<(u32, &IndexDecision)> {
         if candidate.role().lifts() {
             return None;
         }
-        let decision = self.decision(candidate)?;
-        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
+        let index = self.decision_index(candidate)?;
+        let decision = self.decisions.get(index as usize)?;
+        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some((index, decision))
     }
 
     /// The exception that lifts a candidate from a host, if one does.
@@ -179,24 +201,54 @@ impl Index {
 
     pub(super) fn as_match<'a>(&'a self, candidate: &Candidate, decision: &'a IndexDecision) -> Option<Match<'a>> {
         let (_, record) = self.record(candidate.position())?;
-        self.match_of(candidate, decision, &record)
+        Some(match_of(candidate, self.decision_index(candidate)?, decision, &record))
+    }
+}
+
+#[inline(always)]
+fn match_of<'a>(
+    candidate: &Candidate,
+    decision_index: u32,
+    decision: &'a IndexDecision,
+    record: &NameRecord<'a>,
+) -> Match<'a> {
+    Match {
+        decision: &decision.decision,
+        decision_index,
+        source_index: candidate.source,
+        line: record.line,
+        name: record.name,
+        reach: record.reach,
+    }
+}
+
+/// What is known of a name of the host while its entries are taken in.
+struct Seen<'h> {
+    host: &'h HostName,
+    /// Whether the name is the host itself.
+    itself: bool,
+    has_block: bool,
+    has_shadow: bool,
+}
+
+/// A name that was found.
+struct Found<'i> {
+    /// Its first record, with what is near of the block.
+    near: &'i Near,
+    position: u64,
+    record: NameRecord<'i>,
+    /// Where it has more: all of them, and what comes after them.
+    list: &'i [Candidate],
+}
+
+impl<'i> Found<'i> {
+    #[inline(always)]
+    fn candidate(&self) -> Candidate {
+        self.near.candidate(self.position, &self.record)
     }
 
-    #[inline(always)]
-    fn match_of<'a>(
-        &self,
-        candidate: &Candidate,
-        decision: &'a IndexDecision,
-        record: &NameRecord<'a>,
-    ) -> Option<Match<'a>> {
-        Some(Match {
-            decision: &decision.decision,
-            decision_index: self.decision_index(candidate)?,
-            source_index: candidate.source,
-            line: record.line,
-            name: record.name,
-            reach: record.reach,
-        })
+    fn candidates(self) -> Candidates<'i> {
+        Candidates { one: self.list.is_empty().then(|| self.candidate()), list: self.list }
     }
 }
 
@@ -205,8 +257,6 @@ impl Index {
 pub(super) struct Candidates<'i> {
     pub(super) one: Option<Candidate>,
     pub(super) list: &'i [Candidate],
-    /// The record of the first, with its position.
-    pub(super) first: Option<(u64, NameRecord<'i>)>,
 }
 
 impl Candidates<'_> {
@@ -216,7 +266,7 @@ impl Candidates<'_> {
         let entries: Vec<Candidate> = self.collect();
         let has_spares = entries.last().is_some_and(|last| last.position & Candidate::SPARES != 0);
         let rest = list.get(entries.len()..).filter(|_| has_spares).unwrap_or_default();
-        (entries, Candidates { one: None, list: rest, first: None }.collect())
+        (entries, Candidates { one: None, list: rest }.collect())
     }
 }
 

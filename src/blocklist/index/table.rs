@@ -80,6 +80,7 @@ impl Table {
     }
 
     /// The pointer of a name with this hash, where `accept` says that it is that name's. Allocates nothing.
+    #[inline(always)]
     pub(super) fn find<T>(&self, hash: u64, mut accept: impl FnMut(Pointer) -> Option<T>) -> Option<T> {
         let tag = tag(hash);
         let mut at = home(hash, self.home_lines);

@@ -115,10 +115,9 @@ impl<'h> Iterator for HashedNames<'_, 'h> {
             let label = self.rest.next()?;
             self.labels += 1;
             self.state = self.hasher.take_in(self.state, label.bytes);
-            let hash = self.hasher.finish(self.state);
-            let name = HashedName { hash, labels: self.labels, bytes: label.name };
+            let name = HashedName { hash: self.state, labels: self.labels, bytes: label.name };
             if self.masks.may_have(&name) && label.name.len() >= self.shortest {
-                return Some(name);
+                return Some(HashedName { hash: self.hasher.finish(self.state), ..name });
             }
         }
     }
