@@ -166,3 +166,73 @@ fn packed(names: &Names) -> impl Iterator<Item = (&Bytes, usize)> {
     let records = names.parts().iter().map(|part| part.block.records());
     records.filter_map(|records| Some((records.pack()?.0, records.bytes().len())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocklist::names::{Effect, Owner};
+    use crate::blocklist::pattern::{PatternView, Reach};
+
+    fn names(first: u32, count: u32) -> Names {
+        let mut names = Names::default();
+        for line in 1..=count {
+            let name = format!("name-{}.example", first + line);
+            names.push(PatternView { name: &name, reach: Reach::Subtree }, Effect::Block, line, Owner::Decision(0));
+        }
+        names
+    }
+
+    fn all(names: &Names) -> Vec<(String, u32)> {
+        names.iter().map(|record| (record.view().name.to_owned(), record.line)).collect()
+    }
+
+    /// Two pieces of a text of so many bytes.
+    fn packed_pieces(text_bytes: usize) -> [Names; 2] {
+        let mut pieces = [names(0, 9_000), names(10_000, 500)];
+        let mut packer = Packer::for_text(text_bytes);
+        pieces.iter_mut().for_each(|piece| packer.take_in(piece));
+        let packs = packer.finish();
+        pieces.iter_mut().for_each(|piece| packs.give_back(piece));
+        pieces
+    }
+
+    #[test]
+    fn names_are_the_same_wherever_their_records_are() {
+        for text_bytes in [0, WORTH_PACKING_BYTES - 1, WORTH_PACKING_BYTES, 40 * WORTH_PACKING_BYTES] {
+            let pieces = packed_pieces(text_bytes);
+            assert_eq!(pieces.each_ref().map(all), [all(&names(0, 9_000)), all(&names(10_000, 500))], "{text_bytes}");
+            let packs: std::collections::HashSet<_> =
+                pieces.iter().flat_map(packed).map(|(pack, _)| pack.as_ptr()).collect();
+            let blocks: usize = pieces.iter().map(|piece| piece.parts().len()).sum();
+            let expected = if text_bytes < WORTH_PACKING_BYTES { blocks } else { 1 };
+            assert_eq!((packs.len(), blocks > 2), (expected, true), "{text_bytes}");
+        }
+    }
+
+    #[test]
+    fn records_that_do_not_fit_go_into_the_next_pack() {
+        let mut packer = Packer { packs: Vec::new(), room: 100_000 };
+        let mut piece = names(0, 9_000);
+        packer.take_in(&mut piece);
+        assert!(packer.packs.len() > 1);
+        packer.finish().give_back(&mut piece);
+        assert_eq!(all(&piece), all(&names(0, 9_000)));
+    }
+
+    #[test]
+    fn what_comes_later_is_in_another_block() {
+        let mut names = names(0, 3);
+        pack(&mut names, WORTH_PACKING_BYTES);
+        names.push(PatternView { name: "later", reach: Reach::Exact }, Effect::Block, 4, Owner::Decision(0));
+        assert_eq!((names.parts().len(), all(&names).last()), (2, Some(&("later".to_owned(), 4))));
+    }
+
+    #[test]
+    fn pack_is_waste_when_less_than_half_of_it_is_used() {
+        let [most, rest] = packed_pieces(WORTH_PACKING_BYTES);
+        assert!(!PackUse::by([&most, &rest].into_iter()).is_waste(&rest));
+        assert!(!PackUse::by([&most].into_iter()).is_waste(&most));
+        assert!(PackUse::by([&rest].into_iter()).is_waste(&rest));
+        assert!(!PackUse::by([&rest].into_iter()).is_waste(&names(0, 3)), "it is in no pack");
+    }
+}
