@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::pass::build_anew;
+use super::yielding::step_back;
 use crate::blocklist::index::{Index, IndexSource};
 
 /// As long as changes come more often than this many times `settle`, they stay in the delta.
@@ -55,8 +56,10 @@ impl Merge {
                     tokio::time::sleep_until(*until).await;
                     let of = Arc::clone(of);
                     let contents: Vec<Arc<IndexSource>> = of.sources().map(Arc::clone).collect();
-                    // Its thread is as far below the workers as this one, which it comes from.
-                    let task = tokio::task::spawn_blocking(move || build_anew(&contents, fastrand::u64(..)));
+                    let task = tokio::task::spawn_blocking(move || {
+                        step_back();
+                        build_anew(&contents, fastrand::u64(..))
+                    });
                     *self = Self::Building { of, task };
                 }
                 Self::Building { of, task } => {

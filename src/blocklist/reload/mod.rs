@@ -11,6 +11,7 @@ mod state;
 mod examine;
 mod pass;
 mod merge;
+mod yielding;
 mod telling;
 mod check;
 mod handle;
@@ -18,6 +19,7 @@ mod handle;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +36,7 @@ use self::handle::Command;
 use self::merge::{Merge, Merged};
 use self::pass::{Base, Pass};
 use self::state::SourceState;
+use self::yielding::behind_all_others;
 use super::config::Config;
 use super::index::Index;
 use super::memory;
@@ -50,6 +53,9 @@ const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// How often an old index is asked whether anyone still reads it.
 const RETIRE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A reload that has more to read than this goes behind everything else. Below it takes some milliseconds.
+const LONG_BYTES: u64 = 1 << 20;
 
 /// The histogram of reload durations has one writer: the reload thread.
 const RELOAD_THREAD: WorkerId = WorkerId(0);
@@ -98,14 +104,23 @@ fn watch(config: &Config) -> FileWatch {
 fn guarded_pass(
     examiner: Examiner<'_>,
     sources: &[SourceState],
-    wanted: impl Fn(usize) -> bool,
+    wanted: impl Fn(usize) -> bool + Send,
     in_force: Option<&Index>,
     rebuild: bool,
 ) -> Result<Pass, Finding> {
     let base = Base { in_force, rebuild, seed: fastrand::u64(..) };
-    catch_unwind(AssertUnwindSafe(|| pass::run(examiner, sources, wanted, base))).map_err(|_| {
+    let is_long = examiner.trigger != Trigger::Start && bytes_of(sources, &wanted) >= LONG_BYTES;
+    let run = || pass::run(examiner, sources, wanted, base);
+    let pass = if is_long { behind_all_others(run) } else { catch_unwind(AssertUnwindSafe(run)).map_err(|_| ()) };
+    pass.map_err(|()| {
         Finding::without_place("the reload broke off; what is in force stays in force. Please report this")
     })
+}
+
+/// How much there is to read, as far as can be told before.
+fn bytes_of(sources: &[SourceState], wanted: impl Fn(usize) -> bool) -> u64 {
+    let wanted = sources.iter().enumerate().filter(|(index, _)| wanted(*index));
+    wanted.filter_map(|(_, source)| Some(fs::metadata(&source.config.path).ok()?.len())).sum()
 }
 
 impl Reloader {
@@ -217,7 +232,12 @@ impl Reloader {
         }
     }
 
-    fn reload(&mut self, trigger: Trigger, allow_shrink: &[String], wanted: impl Fn(usize) -> bool) -> ReloadReport {
+    fn reload(
+        &mut self,
+        trigger: Trigger,
+        allow_shrink: &[String],
+        wanted: impl Fn(usize) -> bool + Send,
+    ) -> ReloadReport {
         let began = Instant::now();
         let examiner = Examiner { config: &self.config, trigger, now: Timestamp::now(), allow_shrink, state: None };
         let result = guarded_pass(examiner, &self.sources, wanted, Some(&self.index), false);
