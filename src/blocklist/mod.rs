@@ -4,6 +4,7 @@ pub mod decision;
 pub mod pattern;
 
 pub mod config;
+mod records;
 pub mod names;
 mod packs;
 pub mod objection;

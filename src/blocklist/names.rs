@@ -10,8 +10,8 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
-use super::packs::Records;
 use super::pattern::{PatternView, Reach};
+use super::records::Records;
 
 /// A block has fewer bytes of records than this.
 pub const BLOCK_BYTES: usize = 1 << BLOCK_BITS;

@@ -1,6 +1,6 @@
 //! Where the records of blocks lie: many blocks of a long list one after the other, in pages that are found quickly.
 //!
-//! Inside: the bytes of a block, and moving those of many blocks into one piece of memory. Kept out: what the bytes say (`names.rs`).
+//! Inside: moving the bytes of many blocks into one piece of memory. Kept out: what they say (`names.rs`).
 //!
 //! A piece of memory is freed when the last of its blocks is. Blocks that are gone stay in it until then, so the reader of a feed
 //! asks whether so little of one is left that the rest had better be read again.
@@ -10,21 +10,11 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::names::Names;
+use super::records::Records;
 use crate::large::Array;
 
 /// Records of fewer bytes stay where each block has them.
 const WORTH_PACKING_BYTES: usize = 1 << 20;
-
-/// The bytes of one block.
-#[derive(Debug)]
-pub(super) enum Records {
-    /// More may come.
-    Open(Vec<u8>),
-    /// They are on the way into a pack, and cannot be read until it is finished.
-    Moved { pack: usize, start: usize, len: usize },
-    /// They are a part of these bytes.
-    Packed { pack: Bytes, start: usize, len: usize },
-}
 
 /// Moves the records of one block after the other.
 #[derive(Debug, Default)]
@@ -37,55 +27,6 @@ pub(super) struct Packer {
 /// Where a packer moved records.
 #[derive(Debug)]
 pub(super) struct Packs(Vec<Bytes>);
-
-impl Default for Records {
-    fn default() -> Self {
-        Self::Open(Vec::new())
-    }
-}
-
-impl Records {
-    #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Open(bytes) => bytes,
-            Self::Moved { .. } => &[],
-            Self::Packed { pack, start, len } => pack.get(*start..*start + *len).unwrap_or_default(),
-        }
-    }
-
-    /// The bytes that they are among, and where they begin there; none as long as more may come.
-    pub(super) fn pack(&self) -> Option<(&Bytes, usize)> {
-        match self {
-            Self::Packed { pack, start, .. } => Some((pack, *start)),
-            Self::Open(_) | Self::Moved { .. } => None,
-        }
-    }
-
-    /// To add to them, as long as they may change.
-    pub(super) fn open(&mut self) -> Option<&mut Vec<u8>> {
-        match self {
-            Self::Open(bytes) => Some(bytes),
-            Self::Moved { .. } | Self::Packed { .. } => None,
-        }
-    }
-
-    pub(super) fn shrink_to_fit(&mut self) {
-        if let Self::Open(bytes) = self {
-            let mut bytes = std::mem::take(bytes);
-            bytes.shrink_to_fit();
-            let len = bytes.len();
-            *self = Self::Packed { pack: Bytes::from(bytes), start: 0, len };
-        }
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        match self {
-            Self::Open(bytes) => bytes.capacity(),
-            Self::Moved { len, .. } | Self::Packed { len, .. } => *len,
-        }
-    }
-}
 
 impl Packer {
     /// For a text of which so many bytes are to be read.

@@ -23,6 +23,7 @@ use crate::host::HostName;
 
 mod table;
 mod walk;
+mod near;
 
 mod search;
 
@@ -30,7 +31,6 @@ mod build;
 mod compare;
 mod explain;
 mod lifts;
-mod near;
 mod update;
 
 #[cfg(test)]

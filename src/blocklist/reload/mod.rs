@@ -10,8 +10,8 @@
 mod state;
 mod examine;
 mod pass;
-mod merge;
 mod yielding;
+mod merge;
 mod telling;
 mod check;
 mod handle;
