@@ -6,9 +6,11 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
+/// What is markup, or ends a quoted value.
+const SPECIAL: [bool; 256] = byte_set(b"&<>\"'");
+
 /// Appends a text to an HTML page, fit for element content and for quoted attribute values.
 pub(super) fn push_html(out: &mut Vec<u8>, text: &str) {
-    const SPECIAL: [bool; 256] = byte_set(b"&<>\"'");
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
         let entity: &[u8] = match rest[at] {
@@ -23,6 +25,11 @@ pub(super) fn push_html(out: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// Whether a text is the same wherever it is written: visible ASCII without a character that is markup.
+pub(super) fn is_literal(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !SPECIAL[usize::from(byte)])
 }
 
 /// A table of the bytes that belong to a set; looking in it costs less than comparing with each.
