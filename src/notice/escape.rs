@@ -88,7 +88,23 @@ mod tests {
         assert_eq!(shown("\u{200f}\u{5d0}\u{200e}", false), "\u{200f}\u{5d0}\u{200e}", "marks have no reach");
     }
 
+    #[test]
+    fn literal_is_what_is_the_same_in_every_form() {
+        for text in ["", "a.example", "xn--bcher-kva.a_b", "192.0.2.1", "[2001:db8::1]", "a b~"] {
+            assert!(is_literal(text), "{text}");
+        }
+        for text in ["<", "a>", "&amp;", "\"a", "'a'", "a\n", "\0", "\u{7f}", "\u{202e}", "\u{e9}", "a.example\t"] {
+            assert!(!is_literal(text), "{text:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn literal_text_is_written_as_it_is(text in "[ -~]{0,6}|.{0,6}") {
+            let visible = visible_pieces(&text, false).collect::<Vec<_>>().concat();
+            proptest::prop_assert!(!is_literal(&text) || (html(&text) == text && visible == text));
+        }
+
         #[test]
         fn escaped_text_has_no_markup_characters(text in ".*") {
             let escaped = html(&text);
