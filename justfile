@@ -16,6 +16,7 @@ fmt:
 # clippy, warnings denied
 lint:
     cargo clippy --all-targets -- -D warnings
+    cargo clippy --bench instructions -- -D warnings
 
 # all tests; SLUIS_REQUIRE_PEERS=1 makes a missing nginx, curl, promtool or chromium a failure
 test:

@@ -1,5 +1,5 @@
 //! Instructions of the steps that every request takes: host, head, verdict, notice. They do not depend on what else a machine
-//! does, so a step that needs 5 % more than is recorded here fails.
+//! does, so a step that needs more than 5 % above what is recorded here fails.
 //!
 //! Inside: the steps, what each took when it was recorded, and the limit. Kept out: time (the other benchmarks), and the
 //! caches, which callgrind only guesses at. It needs valgrind and gungraun-runner: `just instructions` (CONTRIBUTING.md).
@@ -38,19 +38,22 @@ const LOOKUPS: u32 = 64;
 const BROWSER_ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
 const BROWSER_LANGUAGE: &str = "nl-NL,nl;q=0.9,en-US;q=0.8,en;q=0.7";
 
-/// Fails above 5 % more than was recorded.
+/// So much may come with changes elsewhere, by which the compiler arranges a step in another way.
+const SLACK: u64 = 50;
+
+/// Fails above 5 % more than was recorded, or `SLACK` where that is more.
 fn recorded(instructions: u64) -> LibraryBenchmarkConfig {
-    let limit = instructions + instructions / 20;
+    let limit = instructions + (instructions / 20).max(SLACK);
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(Callgrind::default().hard_limits([(EventKind::Ir, limit)]));
     config
 }
 
 #[library_benchmark]
-#[bench::plain(args = ("www.example.com"), config = recorded(764))]
-#[bench::upper_case_with_port(args = ("WWW.Example.COM:8080"), config = recorded(888))]
-#[bench::ipv6(args = ("[2001:db8::1]:443"), config = recorded(4746))]
-#[bench::refused(args = ("www.example.com/path"), config = recorded(533))]
+#[bench::plain(args = ("www.example.com"), config = recorded(721))]
+#[bench::upper_case_with_port(args = ("WWW.Example.COM:8080"), config = recorded(846))]
+#[bench::ipv6(args = ("[2001:db8::1]:443"), config = recorded(4706))]
+#[bench::refused(args = ("www.example.com/path"), config = recorded(504))]
 fn host(text: &str) -> Result<Authority, HostError> {
     Authority::parse(black_box(text.as_bytes()))
 }
@@ -71,8 +74,8 @@ const BROWSER_HEAD: &str = "GET /forum/index.html?page=2 HTTP/1.1\r\n\
     Sec-Fetch-User: ?1\r\n\r\n";
 
 #[library_benchmark]
-#[bench::shortest(args = ("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), config = recorded(1462))]
-#[bench::browser(args = (BROWSER_HEAD), config = recorded(8609))]
+#[bench::shortest(args = ("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), config = recorded(1496))]
+#[bench::browser(args = (BROWSER_HEAD), config = recorded(8548))]
 fn head(text: &str) -> Progress {
     let limits = HeadLimits { bytes: 65_536, fields: 100, target_bytes: 8_192 };
     HeadParser::default().advance(black_box(text.as_bytes()), &limits)
@@ -103,8 +106,8 @@ fn lookups(first: u32) -> (&'static Index, &'static [HostName]) {
 }
 
 #[library_benchmark(setup = lookups)]
-#[bench::miss_64(args = (NAMES), config = recorded(30_890))]
-#[bench::hit_64(args = (0), config = recorded(68_151))]
+#[bench::miss_64(args = (NAMES), config = recorded(30_660))]
+#[bench::hit_64(args = (0), config = recorded(68_450))]
 fn verdict((index, hosts): (&'static Index, &'static [HostName])) -> usize {
     hosts.iter().filter(|host| index.verdict(black_box(host), &MOMENT).block.is_some()).count()
 }
@@ -167,21 +170,21 @@ fn warm(is_head: bool) -> (&'static mut Warm, bool) {
 }
 
 #[library_benchmark(setup = warm)]
-#[bench::get(args = (false), config = recorded(1755))]
-#[bench::head(args = (true), config = recorded(910))]
+#[bench::get(args = (false), config = recorded(1782))]
+#[bench::head(args = (true), config = recorded(937))]
 fn notice_bytes((warm, is_head): (&'static mut Warm, bool)) -> usize {
     warm.wire(black_box(is_head));
     warm.out.len()
 }
 
 #[library_benchmark(setup = warm)]
-#[bench::kept(args = (false), config = recorded(5653))]
+#[bench::kept(args = (false), config = recorded(5656))]
 fn notice_answer((warm, _): (&'static mut Warm, bool)) -> Response<bytes::Bytes> {
     warm.answer()
 }
 
 #[library_benchmark(setup = warm)]
-#[bench::made(args = (false), config = recorded(35_579))]
+#[bench::made(args = (false), config = recorded(36_480))]
 fn notice_made((warm, _): (&'static mut Warm, bool)) -> Response<bytes::Bytes> {
     warm.notices.answer(black_box(&warm.decision), &warm.host, &warm.headers)
 }
