@@ -1,0 +1,110 @@
+//! A child process on its cores: started, awaited, asked for its CPU time, stopped.
+//!
+//! Inside: every wait is bounded, and a process that fails is shown with what it said. Kept out: what it is.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::accounting::{self, CpuTime};
+
+/// A list of a million names takes its time to load.
+const START: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(20);
+
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+    /// It and its descendants, as of when it was ready.
+    all: Vec<u32>,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to `log` in its folder.
+    pub fn start(
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+        cores: &str,
+    ) -> io::Result<Self> {
+        let log = folder.join("log");
+        let file = File::create(&log)?;
+        // taskset becomes the program, so the child is the proxy itself.
+        let child = Command::new("taskset")
+            .args(["-c", cores])
+            .arg(program)
+            .args(arguments)
+            .current_dir(folder)
+            .env("HOME", folder)
+            .env("GOMAXPROCS", cores.split(',').count().to_string())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .map_err(|error| io::Error::other(format!("taskset of util-linux: {error}")))?;
+        let all = vec![child.id()];
+        Ok(Self { name: name.to_owned(), child, log, all })
+    }
+
+    /// Waits until it accepts connections.
+    pub fn await_listening(&mut self, address: SocketAddr) -> io::Result<()> {
+        let until = Instant::now() + START;
+        while TcpStream::connect_timeout(&address, STEP).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.failed(&format!("ended with {status}")));
+            }
+            if Instant::now() > until {
+                return Err(self.failed("does not listen"));
+            }
+            thread::sleep(STEP);
+        }
+        self.all = accounting::with_descendants(self.child.id())?;
+        Ok(())
+    }
+
+    /// CPU time of all its threads and descendants.
+    pub fn cpu_time(&self) -> io::Result<CpuTime> {
+        accounting::cpu_time(&self.all).map_err(|error| self.failed(&error.to_string()))
+    }
+
+    /// Resident memory of it and its descendants.
+    pub fn resident_bytes(&self) -> io::Result<u64> {
+        accounting::resident_bytes(&self.all).map_err(|error| self.failed(&error.to_string()))
+    }
+
+    /// An error that shows the end of what it printed.
+    pub fn failed(&self, why: &str) -> io::Error {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n    ");
+        io::Error::new(ErrorKind::Other, format!("{} {why}; it printed:\n    {last}", self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended already.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let until = Instant::now() + STOP;
+        while Instant::now() < until {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(STEP);
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
