@@ -37,6 +37,14 @@ impl CpuTime {
     }
 }
 
+impl std::ops::Add for CpuTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { nanoseconds: self.nanoseconds + other.nanoseconds, ticks: self.ticks + other.ticks }
+    }
+}
+
 /// Time of all processors since the start of the machine, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::finding::{Absent, Entrant};
@@ -12,7 +13,7 @@ use crate::proxies::site::Site;
 use crate::proxies::{Contender, Kind, Running, Terms};
 use crate::run::Sample;
 use crate::settings::{Extent, Settings};
-use crate::verify::{self, Verified, verify};
+use crate::verify::{Verified, verify};
 
 /// The cores that things are pinned to.
 pub const PROXY_CORE: &str = "0";
@@ -27,6 +28,8 @@ pub struct Bench {
     pub absent: Vec<Absent>,
     /// What went wrong with sluis itself.
     pub failed: Vec<String>,
+    /// Requests a second of open loops, once it is known.
+    pub half_of_nginx: Option<f64>,
 }
 
 /// A proxy that runs and was verified.
@@ -42,7 +45,8 @@ impl Bench {
         let engine = Engine::new()?;
         let names = if settings.extent == Extent::Test { 1_000 } else { 100_000 };
         let site = Site::new(folder, engine.origin()?, names)?;
-        let mut this = Self { settings, engine, site, ready: Vec::new(), absent: Vec::new(), failed: Vec::new() };
+        let (ready, absent, failed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut this = Self { settings, engine, site, ready, absent, failed, half_of_nginx: None };
         for kind in this.settings.kinds() {
             let name = kind.name().to_owned();
             if let Err(why) = this.join(&kind) {
@@ -64,15 +68,26 @@ impl Bench {
 
     /// Starts one and verifies it. The first sluis says how long the notice is that the peers answer with.
     pub fn ready(&mut self, contender: &Contender, workers: u32, cores: &str) -> io::Result<Ready> {
-        let running = contender.start(Terms { site: &self.site, workers, cores })?;
-        let unverified = |error: io::Error| running.process.failed(&format!("fails verification: {error}"));
-        if matches!(contender.kind, Kind::Sluis(_)) && self.ready.is_empty() {
-            let to = running.addresses.http;
-            self.site.notice_bytes = verify::notice(&mut self.engine, to, &None).map_err(unverified)?.len();
+        let site = self.site.clone();
+        let ready = self.ready_on(&site, contender, (workers, cores))?;
+        if contender.is_sluis() && self.ready.is_empty() {
+            let notice = ready.verified.plain.blocked.as_ref();
+            self.site.notice_bytes = notice.map_or(0, |notice| notice.expected.body.len());
         }
-        let verified =
-            verify(&mut self.engine, &self.site, &contender.kind, running.addresses).map_err(unverified)?;
+        Ok(ready)
+    }
+
+    /// The same before a site of its own.
+    pub fn ready_on(&mut self, site: &Site, contender: &Contender, (workers, cores): (u32, &str)) -> io::Result<Ready> {
+        let running = contender.start(Terms { site, workers, cores })?;
+        let verified = verify(&mut self.engine, site, &contender.kind, running.addresses)
+            .map_err(|error| running.process.failed(&format!("fails verification: {error}")))?;
         Ok(Ready { contender: contender.clone(), running, verified })
+    }
+
+    /// The builds of sluis that run.
+    pub fn under_test(&self) -> Vec<Contender> {
+        self.ready.iter().map(|ready| ready.contender.clone()).filter(Contender::is_sluis).collect()
     }
 
     /// Those that can do what this picks, and those that cannot.
@@ -99,14 +114,14 @@ impl Bench {
 /// CPU time of a proxy by the answers of a closed loop, in microseconds.
 pub fn closed_loop(
     engine: &mut Engine,
-    settings: &Settings,
     running: &Running,
     exchange: &Exchange,
     connections: usize,
+    time: Duration,
 ) -> io::Result<Sample> {
     let mut load = ClosedLoop::open(engine, exchange, connections)?;
     let before = running.process.cpu_time()?;
-    let requests = load.run(settings.slice)?;
+    let requests = load.run(time)?;
     let cpu = running.process.cpu_time()?.since(before);
     Ok(Sample { values: vec![cpu.nanoseconds as f64 / requests as f64 / 1000.0], requests, cpu })
 }

@@ -43,6 +43,14 @@ pub struct Finding {
     pub samples: Vec<Vec<Sample>>,
 }
 
+impl Finding {
+    /// With a title that says more.
+    pub fn retitled(mut self, old: &str, new: &str) -> Self {
+        self.title = self.title.replace(old, new);
+        self
+    }
+}
+
 /// A finding for each metric of the row; second, what failed that must not fail.
 pub fn findings(
     (row, title): (&str, &str),

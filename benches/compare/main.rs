@@ -35,11 +35,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use bench::{Bench, LOAD_CORE};
 use rows::ROWS;
 use settings::{Extent, Settings};
+
+const OPEN_FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
     match run() {
@@ -61,12 +64,16 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
     let mut core = CpuSet::new();
     core.set(LOAD_CORE);
     sched_setaffinity(None, &core).map_err(|error| format!("two cores are needed; the second: {error}"))?;
+    raise_file_limit();
     let folder = tempfile::tempdir()?;
     let started = Instant::now();
     let mut bench = Bench::start(settings, folder.path())?;
     let shows = bench.settings.extent != Extent::Test;
     if shows {
         introduce(&bench);
+    }
+    for absent in bench.absent.iter().filter(|_| !shows) {
+        println!("{}: {}", absent.name, absent.why);
     }
     let mut findings = Vec::new();
     for row in ROWS {
@@ -77,7 +84,14 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
             println!("\n{}: not measured, the budget of {:?} is used up", row.title, bench.settings.budget);
             continue;
         }
-        let found = (row.measure)(&mut bench, row)?;
+        let found = match (row.measure)(&mut bench, row) {
+            Ok(found) => found,
+            Err(error) => {
+                println!("\n{}: {error}", row.title);
+                bench.failed.push(format!("{}: {error}", row.id));
+                continue;
+            }
+        };
         if shows {
             found.iter().for_each(report::print);
         }
@@ -89,6 +103,16 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
         println!("\n{:.0} s; raw numbers in {}", started.elapsed().as_secs_f64(), path.display());
     }
     Ok(std::mem::take(&mut bench.failed))
+}
+
+/// Ten thousand connections are one file each here, and may be two in a proxy. What cannot be had shows when they are opened.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: Some(OPEN_FILES), maximum: Some(limit.maximum.map_or(OPEN_FILES, |most| most.max(OPEN_FILES))) };
+    if setrlimit(Resource::Nofile, wanted).is_err() {
+        // Not as root: as far as it goes.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
 }
 
 fn introduce(bench: &Bench) {

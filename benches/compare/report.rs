@@ -23,7 +23,7 @@ pub fn print(finding: &Finding) {
         println!("  {:<16} {:<32} {}", series.name, text(measured), verdict.as_ref().map_or_else(String::new, judged));
     }
     for absent in &finding.absent {
-        println!("  {:<16} {}", absent.name, absent.why);
+        println!("  {:<16} {}", absent.name, absent.why.lines().next().unwrap_or_default());
     }
     if finding.repeated + finding.noisy > 0 {
         println!("  rounds repeated for steal: {}, kept in spite of it: {}", finding.repeated, finding.noisy);

@@ -71,6 +71,14 @@ impl Settings {
         self.rows.is_empty() || self.rows.iter().any(|start| id.starts_with(start.as_str()))
     }
 
+    /// Names of the largest list.
+    pub fn most_names(&self) -> usize {
+        match self.extent {
+            Extent::Full | Extent::Quick => 1_000_000,
+            Extent::Test => 10_000,
+        }
+    }
+
     /// All that take part, installed or not, those under test first.
     pub fn kinds(&self) -> Vec<Kind> {
         let peers = [Kind::Nginx, Kind::Haproxy];

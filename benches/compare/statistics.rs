@@ -27,14 +27,8 @@ pub fn ratios(values: &[f64], of: &[f64]) -> Vec<f64> {
     values.iter().zip(of).map(|(value, of)| value / of).collect()
 }
 
-/// The value below which this share of all values is, by nearest rank. Sorts what it is given.
-pub fn percentile(values: &mut [u32], share: f64) -> Option<u32> {
-    values.sort_unstable();
-    percentile_of_sorted(values, share)
-}
-
-/// The same of values that are sorted already.
-pub fn percentile_of_sorted(sorted: &[u32], share: f64) -> Option<u32> {
+/// The value below which this share of all values is, by nearest rank. They are sorted.
+pub fn percentile(sorted: &[u32], share: f64) -> Option<u32> {
     let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
     sorted.get(rank - 1).copied()
 }

@@ -54,7 +54,7 @@ fn listener(engine: &mut Engine, site: &Site, kind: &Kind, (to, tls): (SocketAdd
         once(engine, exchange).map_err(|error| within(what, &error))?;
     }
     let mut blocked = None;
-    if kind.can(Ability::Block) && site.names > 0 {
+    if kind.can(Ability::Block) {
         let near_miss = exchange(get(NEAR_MISS, SMALL), &security(NEAR_MISS)?, 200, &body);
         once(engine, &near_miss).map_err(|error| within("a host that is not on the list", &error))?;
         let security = security(BLOCKED)?;

@@ -35,7 +35,9 @@ pub fn configure(folder: &Path, terms: Terms<'_>, at: Addresses) -> io::Result<V
     let text = format!(
         r#"global
     nbthread {workers}
-    maxconn 19000
+    maxconn 15000
+    maxpipes 1000
+    no strict-limits
     log stderr format raw local0 emerg
     ssl-default-bind-curves X25519
 defaults

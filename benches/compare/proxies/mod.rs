@@ -56,7 +56,6 @@ pub struct Addresses {
 
 /// A proxy that runs.
 pub struct Running {
-    pub name: String,
     pub addresses: Addresses,
     pub process: Process,
     pub folder: PathBuf,
@@ -126,7 +125,7 @@ impl Contender {
             Kind::Haproxy => haproxy::configure(&folder, terms, addresses)?,
         };
         let process = Process::start(&self.name, &self.program, &arguments, &folder, terms.cores)?;
-        let mut running = Running { name: self.name.clone(), addresses, process, folder };
+        let mut running = Running { addresses, process, folder };
         running.process.await_listening(addresses.http)?;
         Ok(running)
     }

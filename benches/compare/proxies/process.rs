@@ -3,7 +3,7 @@
 //! Inside: every wait is bounded, and a process that fails is shown with what it said. Kept out: what it is.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,10 @@ use crate::accounting::{self, CpuTime};
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(20);
+
+/// A process is at rest when it uses less than a fiftieth of this time; one that never is, is taken as it is.
+const REST: Duration = Duration::from_millis(100);
+const REST_AT_MOST: Duration = Duration::from_secs(10);
 
 pub struct Process {
     name: String,
@@ -68,6 +72,20 @@ impl Process {
             thread::sleep(STEP);
         }
         self.all = accounting::with_descendants(self.child.id())?;
+        self.await_rest()
+    }
+
+    /// Waits until what it does in the background of its start is done.
+    fn await_rest(&self) -> io::Result<()> {
+        let until = Instant::now() + REST_AT_MOST;
+        while Instant::now() < until {
+            let before = self.cpu_time()?;
+            thread::sleep(REST);
+            let used = Duration::from_nanos(self.cpu_time()?.since(before).nanoseconds);
+            if used < REST / 50 {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -87,7 +105,7 @@ impl Process {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n    ");
-        io::Error::new(ErrorKind::Other, format!("{} {why}; it printed:\n    {last}", self.name))
+        io::Error::other(format!("{} {why}; it printed:\n    {last}", self.name))
     }
 }
 

@@ -26,6 +26,7 @@ pub const NEAR_MISS: &str = "www.name-777.unblocked.example";
 /// The pseudonym that all proxies put into Via.
 pub const SERVER_NAME: &str = "edge-1";
 
+#[derive(Clone)]
 pub struct Site {
     pub folder: PathBuf,
     pub origin: SocketAddr,
@@ -79,10 +80,11 @@ impl Site {
     }
 }
 
-/// Names below one domain; `marker` is one more, if it is not empty.
+/// Names below one domain, at least the one that `BLOCKED` is below; `marker` is one line more, if it is not empty.
 pub fn feed(names: usize, marker: &str) -> String {
     let mut text = String::with_capacity(names * 26);
-    for number in 0..names {
+    let numbers = if names == 0 { 777..778 } else { 0..names };
+    for number in numbers {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "name-{number}.blocked.example");
     }

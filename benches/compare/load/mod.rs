@@ -1,6 +1,12 @@
-//! What is asked of a proxy, and how often: closed loops, and single requests.
+//! What is asked of a proxy, and how often.
 //!
-//! Inside: counting and checking answers. Kept out: sockets (`engine`), CPU time (`run`).
+//! Inside: counting and checking answers; closed loops and single requests here, the other kinds in files of their own. Kept out:
+//! sockets (`engine`), CPU time (`bench`).
+
+pub mod open;
+pub mod handshake;
+pub mod idle;
+pub mod h2load;
 
 use std::io;
 use std::net::SocketAddr;
