@@ -81,7 +81,7 @@ impl Settings {
 
     /// All that take part, installed or not, those under test first.
     pub fn kinds(&self) -> Vec<Kind> {
-        let peers = [Kind::Nginx, Kind::Haproxy];
+        let peers = [Kind::Nginx, Kind::Haproxy, Kind::Varnish, Kind::Caddy];
         let peers = peers.into_iter().filter(|kind| self.peers.is_empty() || self.peers.iter().any(|p| p == kind.name()));
         self.builds.iter().cloned().map(Kind::Sluis).chain(peers).collect()
     }

@@ -46,7 +46,8 @@ defaults
     timeout server 10m
     timeout http-keep-alive 10m
     timeout connect 5s
-    option splice-auto
+    option splice-request
+    option splice-response
     http-reuse always
 frontend edge
     bind {http} backlog 1024

@@ -11,6 +11,8 @@ pub mod process;
 pub mod sluis;
 pub mod nginx;
 pub mod haproxy;
+pub mod varnish;
+pub mod caddy;
 
 use std::fs;
 use std::io;
@@ -27,6 +29,8 @@ pub enum Kind {
     Sluis(sluis::Build),
     Nginx,
     Haproxy,
+    Varnish,
+    Caddy,
 }
 
 /// A proxy that is there, and with which version.
@@ -67,13 +71,15 @@ impl Kind {
             Self::Sluis(build) => &build.name,
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Varnish => "varnish",
+            Self::Caddy => "caddy",
         }
     }
 
     /// What it can do of what is compared.
     pub fn can(&self, what: Ability) -> bool {
         match what {
-            Ability::Tls | Ability::Block => true,
+            Ability::Tls | Ability::Block => *self != Self::Varnish,
         }
     }
 
@@ -81,6 +87,8 @@ impl Kind {
         match self {
             Self::Sluis(_) => "--version",
             Self::Nginx | Self::Haproxy => "-v",
+            Self::Varnish => "-V",
+            Self::Caddy => "version",
         }
     }
 }
@@ -101,6 +109,8 @@ impl Contender {
             Kind::Sluis(build) => build.program.clone(),
             Kind::Nginx => installed("nginx")?,
             Kind::Haproxy => installed("haproxy")?,
+            Kind::Varnish => installed("varnishd")?,
+            Kind::Caddy => installed("caddy")?,
         };
         let output = Command::new(&program).arg(kind.version_command()).output();
         let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
@@ -123,6 +133,8 @@ impl Contender {
             Kind::Sluis(build) => sluis::configure(&folder, terms, addresses, build)?,
             Kind::Nginx => nginx::configure(&folder, terms, addresses)?,
             Kind::Haproxy => haproxy::configure(&folder, terms, addresses)?,
+            Kind::Varnish => varnish::configure(&folder, terms, addresses)?,
+            Kind::Caddy => caddy::configure(&folder, terms, addresses)?,
         };
         let process = Process::start(&self.name, &self.program, &arguments, &folder, terms.cores)?;
         let mut running = Running { addresses, process, folder };
