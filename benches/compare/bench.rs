@@ -91,10 +91,7 @@ impl Bench {
     }
 
     /// Those that can do what this picks, and those that cannot.
-    pub fn entrants<T>(
-        &self,
-        pick: impl Fn(&Verified) -> Option<&T>,
-    ) -> (Vec<Entrant>, Vec<usize>, Vec<Absent>) {
+    pub fn entrants<T>(&self, pick: impl Fn(&Verified) -> Option<&T>) -> (Vec<Entrant>, Vec<usize>, Vec<Absent>) {
         let (mut entrants, mut places, mut absent) = (Vec::new(), Vec::new(), self.absent.clone());
         for (place, ready) in self.ready.iter().enumerate() {
             let name = ready.contender.name.clone();

@@ -29,8 +29,10 @@ mod finding;
 mod bench;
 mod rows;
 mod report;
+mod docs;
 
 use std::error::Error;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -98,8 +100,13 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
         findings.extend(found);
     }
     if shows {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compare.json");
-        report::write(&path, &report::json(&bench, &findings, &report::machine()))?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = root.join("target/compare.json");
+        let run = report::json(&bench, &findings, &report::machine());
+        report::write(&path, &run)?;
+        if bench.settings.docs {
+            write_docs(&root.join("docs/performance.md"), &run)?;
+        }
         println!("\n{:.0} s; raw numbers in {}", started.elapsed().as_secs_f64(), path.display());
     }
     Ok(std::mem::take(&mut bench.failed))
@@ -108,11 +115,21 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
 /// Ten thousand connections are one file each here, and may be two in a proxy. What cannot be had shows when they are opened.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: Some(OPEN_FILES), maximum: Some(limit.maximum.map_or(OPEN_FILES, |most| most.max(OPEN_FILES))) };
+    let wanted = Rlimit {
+        current: Some(OPEN_FILES),
+        maximum: Some(limit.maximum.map_or(OPEN_FILES, |most| most.max(OPEN_FILES))),
+    };
     if setrlimit(Resource::Nofile, wanted).is_err() {
         // Not as root: as far as it goes.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
+}
+
+/// Puts what was found into the page.
+fn write_docs(page: &Path, run: &serde_json::Value) -> Result<(), Box<dyn Error>> {
+    let text = fs::read_to_string(page)?;
+    let text = docs::replace(&text, &docs::section(run)).ok_or("docs/performance.md has lost its markers")?;
+    Ok(fs::write(page, text)?)
 }
 
 fn introduce(bench: &Bench) {

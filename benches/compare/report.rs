@@ -39,7 +39,13 @@ pub fn print(finding: &Finding) {
 /// A median with its spread.
 pub fn text(spread: Spread) -> String {
     let Spread { median, least, most } = spread;
-    let digits = if median >= 100.0 { 0 } else if median >= 10.0 { 2 } else { 3 };
+    let digits = if median >= 100.0 {
+        0
+    } else if median >= 10.0 {
+        2
+    } else {
+        3
+    };
     format!("{median:.digits$} ({least:.digits$} - {most:.digits$})")
 }
 

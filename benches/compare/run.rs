@@ -34,11 +34,8 @@ pub fn interleave(
     rounds: usize,
     mut measure: impl FnMut(usize) -> io::Result<Sample>,
 ) -> io::Result<Rounds> {
-    let mut all = Rounds {
-        samples: vec![Vec::new(); contenders],
-        failures: vec![None; contenders],
-        ..Rounds::default()
-    };
+    let mut all =
+        Rounds { samples: vec![Vec::new(); contenders], failures: vec![None; contenders], ..Rounds::default() };
     let mut done = 0;
     while done < rounds {
         let before = accounting::machine()?;

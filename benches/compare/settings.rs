@@ -81,8 +81,9 @@ impl Settings {
 
     /// All that take part, installed or not, those under test first.
     pub fn kinds(&self) -> Vec<Kind> {
-        let peers = [Kind::Nginx, Kind::Haproxy, Kind::Varnish, Kind::Caddy];
-        let peers = peers.into_iter().filter(|kind| self.peers.is_empty() || self.peers.iter().any(|p| p == kind.name()));
+        let is_named = |name: &str| self.peers.iter().any(|peer| peer == name);
+        let peers = [Kind::Nginx, Kind::Haproxy, Kind::Varnish, Kind::Caddy, Kind::Pingora(is_named("pingora"))];
+        let peers = peers.into_iter().filter(|kind| self.peers.is_empty() || is_named(kind.name()));
         self.builds.iter().cloned().map(Kind::Sluis).chain(peers).collect()
     }
 }
@@ -100,7 +101,8 @@ fn builds(entries: &[String]) -> Result<Vec<Build>, String> {
         return Ok(std::iter::once(plain).chain(other).collect());
     }
     let build = |entry: &String| {
-        let (name, rest) = entry.split_once('=').ok_or_else(|| format!("SLUIS_COMPARE_BINARIES: {entry} is not NAME=PATH"))?;
+        let (name, rest) =
+            entry.split_once('=').ok_or_else(|| format!("SLUIS_COMPARE_BINARIES: {entry} is not NAME=PATH"))?;
         let (program, mode) = rest.rsplit_once('@').map_or((rest, None), |(program, mode)| (program, Some(mode)));
         let program = PathBuf::from(program);
         let program = program.canonicalize().map_err(|error| format!("SLUIS_COMPARE_BINARIES: {rest}: {error}"))?;

@@ -83,12 +83,9 @@ fn edits(engine: &mut Engine, to: SocketAddr, security: &Security, scheme: &str)
     require(answer.status == 200, &format!("answered with {} and not 200", answer.status))?;
     let (head, body) = parts(&answer)?;
     let received = String::from_utf8_lossy(&body).into_owned();
-    for (field, value) in [
-        ("host", PASS),
-        ("x-forwarded-for", "127.0.0.1"),
-        ("x-forwarded-proto", scheme),
-        ("x-forwarded-host", PASS),
-    ] {
+    for (field, value) in
+        [("host", PASS), ("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", scheme), ("x-forwarded-host", PASS)]
+    {
         require(wire::values(&received, field) == [value], &format!("{field} is not {value} in {received}"))?;
     }
     require(wire::values(&received, "forwarded").is_empty(), &format!("Forwarded was passed on: {received}"))?;

@@ -139,11 +139,8 @@ impl Reading<'_> {
         };
         let (text, rest) = bytes.split_at_checked(head.head_bytes).unwrap_or((bytes, &[]));
         *self.body_left = head.body_bytes;
-        *self.reading = Some(Answer {
-            status: head.status,
-            body_bytes: head.body_bytes,
-            kept: self.keep.then(|| text.to_vec()),
-        });
+        *self.reading =
+            Some(Answer { status: head.status, body_bytes: head.body_bytes, kept: self.keep.then(|| text.to_vec()) });
         self.take_body(rest)
     }
 

@@ -9,24 +9,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Expected, PATIENCE};
+use super::{Expected, PATIENCE, counted};
 use crate::engine::Engine;
 use crate::verify::BROWSER;
 
 /// Connections, and streams at a time on each.
 const CONNECTIONS: u64 = 8;
 const STREAMS: u64 = 8;
-
-/// What h2load counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    pub succeeded: u64,
-    /// Answers of 2xx and of 4xx.
-    pub status_2xx: u64,
-    pub status_4xx: u64,
-    /// Bytes of bodies.
-    pub data_bytes: u64,
-}
 
 /// Sends so many requests and checks that each was answered with this status and length. How long it took.
 pub fn run(
@@ -67,7 +56,8 @@ pub fn run(
         }
     }
     let text = fs::read_to_string(&output)?;
-    check(&text, requests, expected).map_err(|why| io::Error::other(format!("{why} in what h2load printed: {text}")))?;
+    check(&text, requests, expected)
+        .map_err(|why| io::Error::other(format!("{why} in what h2load printed: {text}")))?;
     Ok(started.elapsed())
 }
 
@@ -75,7 +65,7 @@ fn check(text: &str, requests: u64, expected: &Expected) -> Result<(), String> {
     if !text.contains("Application protocol: h2") {
         return Err("no HTTP/2".to_owned());
     }
-    let counted = parse(text).ok_or("nothing counted")?;
+    let counted = counted::parse(text).ok_or("nothing counted")?;
     let right_status = if expected.status < 300 { counted.status_2xx } else { counted.status_4xx };
     let right_bytes = requests * expected.body.len() as u64;
     // h2load says that a 4xx failed, so success is the status that was expected.
@@ -83,23 +73,4 @@ fn check(text: &str, requests: u64, expected: &Expected) -> Result<(), String> {
         return Err(format!("{requests} answers of {right_bytes} bytes expected, {counted:?}"));
     }
     Ok(())
-}
-
-/// The lines `requests:`, `status codes:` and `traffic:`.
-pub fn parse(text: &str) -> Option<Counted> {
-    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
-    let before = |line: &str, word: &str| -> Option<u64> {
-        let words: Vec<&str> = line.split([' ', ',']).filter(|part| !part.is_empty()).collect();
-        let at = words.iter().position(|found| *found == word)?;
-        words.get(at.checked_sub(1)?)?.parse().ok()
-    };
-    let codes = line("status codes:")?;
-    let traffic = line("traffic:")?;
-    let (_, data) = traffic.rsplit_once('(')?;
-    Some(Counted {
-        succeeded: before(line("requests:")?, "succeeded")?,
-        status_2xx: before(codes, "2xx")?,
-        status_4xx: before(codes, "4xx")?,
-        data_bytes: data.split(')').next()?.parse().ok()?,
-    })
 }

@@ -6,6 +6,7 @@
 pub mod open;
 pub mod handshake;
 pub mod idle;
+pub mod counted;
 pub mod h2load;
 
 use std::io;

@@ -8,11 +8,13 @@
 
 pub mod site;
 pub mod process;
+pub mod example;
 pub mod sluis;
 pub mod nginx;
 pub mod haproxy;
 pub mod varnish;
 pub mod caddy;
+pub mod pingora;
 
 use std::fs;
 use std::io;
@@ -31,6 +33,8 @@ pub enum Kind {
     Haproxy,
     Varnish,
     Caddy,
+    /// Whether it is to be built.
+    Pingora(bool),
 }
 
 /// A proxy that is there, and with which version.
@@ -73,6 +77,7 @@ impl Kind {
             Self::Haproxy => "haproxy",
             Self::Varnish => "varnish",
             Self::Caddy => "caddy",
+            Self::Pingora(_) => "pingora",
         }
     }
 
@@ -85,7 +90,7 @@ impl Kind {
 
     fn version_command(&self) -> &'static str {
         match self {
-            Self::Sluis(_) => "--version",
+            Self::Sluis(_) | Self::Pingora(_) => "--version",
             Self::Nginx | Self::Haproxy => "-v",
             Self::Varnish => "-V",
             Self::Caddy => "version",
@@ -111,6 +116,7 @@ impl Contender {
             Kind::Haproxy => installed("haproxy")?,
             Kind::Varnish => installed("varnishd")?,
             Kind::Caddy => installed("caddy")?,
+            Kind::Pingora(is_named) => pingora::find(*is_named)?,
         };
         let output = Command::new(&program).arg(kind.version_command()).output();
         let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
@@ -135,6 +141,7 @@ impl Contender {
             Kind::Haproxy => haproxy::configure(&folder, terms, addresses)?,
             Kind::Varnish => varnish::configure(&folder, terms, addresses)?,
             Kind::Caddy => caddy::configure(&folder, terms, addresses)?,
+            Kind::Pingora(_) => pingora::configure(terms, addresses)?,
         };
         let process = Process::start(&self.name, &self.program, &arguments, &folder, terms.cores)?;
         let mut running = Running { addresses, process, folder };

@@ -35,7 +35,8 @@ pub fn configure(folder: &Path, terms: Terms<'_>, at: Addresses) -> io::Result<V
         let _ = writeln!(map, ".{name} 1;");
     }
     fs::write(folder.join("feed.map"), map)?;
-    let processes = if workers == 1 { "master_process off;".to_owned() } else { format!("worker_processes {workers};") };
+    let processes =
+        if workers == 1 { "master_process off;".to_owned() } else { format!("worker_processes {workers};") };
     let fields: String =
         NOTICE_FIELDS.iter().map(|(name, value)| format!("    add_header {name} \"{value}\" always;\n")).collect();
     let (certificate, key) = (site.certificate(), site.key());

@@ -33,13 +33,7 @@ pub struct Process {
 
 impl Process {
     /// Starts a program; what it prints goes to `log` in its folder.
-    pub fn start(
-        name: &str,
-        program: &Path,
-        arguments: &[String],
-        folder: &Path,
-        cores: &str,
-    ) -> io::Result<Self> {
+    pub fn start(name: &str, program: &Path, arguments: &[String], folder: &Path, cores: &str) -> io::Result<Self> {
         let log = folder.join("log");
         let file = File::create(&log)?;
         // taskset becomes the program, so the child is the proxy itself.

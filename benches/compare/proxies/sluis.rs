@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::site::{SERVER_NAME, free_address};
-use super::{Addresses, Terms, write};
+use super::{Addresses, Terms, example, write};
 
 const EXAMPLE: &str = include_str!("../../../config/sluis.toml");
 const DECISIONS: &str = include_str!("../../../config/blocklist.toml");
@@ -51,7 +51,7 @@ pub fn configure(folder: &Path, terms: Terms<'_>, at: Addresses, build: &Build) 
         ("limits", "connections", "15000".to_owned()),
     ];
     settings.extend(build.http1.as_ref().map(|mode| ("server", "http1", quoted(mode))));
-    let text = set(EXAMPLE, &settings).map_err(io::Error::other)?;
+    let text = example::set(EXAMPLE, &settings).map_err(io::Error::other)?;
     let path = write(folder, "sluis.toml", &text)?;
     let check = Command::new(&build.program).args(["check", "--config", &path]).output()?;
     if build.http1.is_none() && String::from_utf8_lossy(&check.stderr).contains("server.http1") {
@@ -60,23 +60,4 @@ pub fn configure(folder: &Path, terms: Terms<'_>, at: Addresses, build: &Build) 
         write(folder, "sluis.toml", &kept.join("\n"))?;
     }
     Ok(["serve", "--config", &path].map(str::to_owned).to_vec())
-}
-
-/// Sets keys of a configuration: (section, key, value). A key that is not there is added at the section's start; a section must be there.
-pub fn set(text: &str, settings: &[(&str, &str, String)]) -> Result<String, String> {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for (section, key, value) in settings {
-        let header = format!("[{section}]");
-        let start = lines.iter().position(|line| line.split('#').next().is_some_and(|line| line.trim() == header));
-        let start = start.ok_or_else(|| format!("config/sluis.toml has no {header}"))? + 1;
-        let length = lines.iter().skip(start).position(|line| line.starts_with('[')).unwrap_or(lines.len() - start);
-        let prefix = format!("{key} = ");
-        let place = lines.iter().skip(start).take(length).position(|line| line.starts_with(&prefix));
-        let line = format!("{prefix}{value}");
-        match place.and_then(|place| lines.get_mut(start + place)) {
-            Some(old) => *old = line,
-            None => lines.insert(start, line),
-        }
-    }
-    Ok(lines.join("\n") + "\n")
 }

@@ -11,8 +11,8 @@ use crate::bench::{Bench, PROXY_CORE, closed_loop};
 use crate::engine::Engine;
 use crate::finding::{Entrant, Finding, findings};
 use crate::load::{Exchange, PATIENCE, fetch, idle, open};
-use crate::proxies::site::feed;
 use crate::proxies::Running;
+use crate::proxies::site::feed;
 use crate::run::{Sample, interleave};
 use crate::statistics::percentile;
 use crate::verify::get;
@@ -27,10 +27,16 @@ pub fn forward(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
     let rate = half_of_nginx(bench)?;
     let rounds = bench.settings.rounds;
     let title = format!("{} ({rate:.0} requests/s)", row.title);
-    let found = each(bench, row, rounds, |verified| Some(&verified.plain.forward), |engine, settings, ready, exchange| {
-        let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice };
-        loaded.sample(engine, &ready.running, &[0.5, 0.99, 0.999])
-    })?;
+    let found = each(
+        bench,
+        row,
+        rounds,
+        |verified| Some(&verified.plain.forward),
+        |engine, settings, ready, exchange| {
+            let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice };
+            loaded.sample(engine, &ready.running, &[0.5, 0.99, 0.999])
+        },
+    )?;
     Ok(found.into_iter().map(|finding| finding.retitled(row.title, &title)).collect())
 }
 
@@ -90,10 +96,8 @@ impl Loaded<'_> {
         let mut latencies = open::run(engine, self.exchange, self.connections, self.rate, self.time)?;
         let cpu = running.process.cpu_time()?.since(before);
         latencies.sort_unstable();
-        let values: Option<Vec<f64>> = shares
-            .iter()
-            .map(|share| Some(f64::from(percentile(&latencies, *share)?) / UNITS_PER_US))
-            .collect();
+        let values: Option<Vec<f64>> =
+            shares.iter().map(|share| Some(f64::from(percentile(&latencies, *share)?) / UNITS_PER_US)).collect();
         let values = values.ok_or_else(|| io::Error::other("no latencies"))?;
         Ok(Sample { values, requests: latencies.len() as u64, cpu })
     }

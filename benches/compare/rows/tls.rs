@@ -11,7 +11,7 @@ use super::{Row, each};
 use crate::accounting::CpuTime;
 use crate::bench::Bench;
 use crate::finding::Finding;
-use crate::load::{Exchange, handshake, h2load};
+use crate::load::{Exchange, h2load, handshake};
 use crate::proxies::site::{BLOCKED, PASS};
 use crate::run::Sample;
 use crate::verify::Verified;
