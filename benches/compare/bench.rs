@@ -80,6 +80,9 @@ impl Bench {
     /// The same before a site of its own.
     pub fn ready_on(&mut self, site: &Site, contender: &Contender, (workers, cores): (u32, &str)) -> io::Result<Ready> {
         let running = contender.start(Terms { site, workers, cores })?;
+        if self.settings.extent != Extent::Test {
+            running.process.await_rest()?;
+        }
         let verified = verify(&mut self.engine, site, &contender.kind, running.addresses)
             .map_err(|error| running.process.failed(&format!("fails verification: {error}")))?;
         Ok(Ready { contender: contender.clone(), running, verified })
@@ -101,7 +104,7 @@ impl Bench {
                     entrants.push(Entrant { name, is_sluis, is_judged: is_sluis });
                     places.push(place);
                 }
-                None => absent.push(Absent { name, why: "cannot do this".to_owned() }),
+                None => absent.push(Absent { name, why: "does not offer this".to_owned() }),
             }
         }
         (entrants, places, absent)

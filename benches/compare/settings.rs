@@ -48,8 +48,8 @@ impl Settings {
             (true, false) => Extent::Full,
         };
         let (rounds, seconds, budget) = match extent {
-            Extent::Full => (10, 1.0, 840),
-            Extent::Quick => (2, 0.2, 60),
+            Extent::Full => (10, 0.7, 780),
+            Extent::Quick => (2, 0.1, 60),
             Extent::Test => (1, 0.02, 30),
         };
         let seconds: f64 = number("SECONDS", seconds)?;
@@ -60,7 +60,7 @@ impl Settings {
             builds: builds(&list("BINARIES"))?,
             rounds: number("ROUNDS", rounds)?,
             slice: Duration::try_from_secs_f64(seconds).map_err(|error| format!("SLUIS_COMPARE_SECONDS: {error}"))?,
-            connections: number("CONNECTIONS", 64)?,
+            connections: number("CONNECTIONS", if extent == Extent::Test { 8 } else { 64 })?,
             docs: variable("DOCS").is_some_and(|value| value != "0"),
             budget: Duration::from_secs(number("BUDGET", budget)?),
         })
@@ -74,7 +74,8 @@ impl Settings {
     /// Names of the largest list.
     pub fn most_names(&self) -> usize {
         match self.extent {
-            Extent::Full | Extent::Quick => 1_000_000,
+            Extent::Full => 1_000_000,
+            Extent::Quick => 200_000,
             Extent::Test => 10_000,
         }
     }

@@ -66,11 +66,11 @@ impl Process {
             thread::sleep(STEP);
         }
         self.all = accounting::with_descendants(self.child.id())?;
-        self.await_rest()
+        Ok(())
     }
 
     /// Waits until what it does in the background of its start is done.
-    fn await_rest(&self) -> io::Result<()> {
+    pub fn await_rest(&self) -> io::Result<()> {
         let until = Instant::now() + REST_AT_MOST;
         while Instant::now() < until {
             let before = self.cpu_time()?;

@@ -33,7 +33,7 @@ pub fn forward(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
         rounds,
         |verified| Some(&verified.plain.forward),
         |engine, settings, ready, exchange| {
-            let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice };
+            let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice * 2 };
             loaded.sample(engine, &ready.running, &[0.5, 0.99, 0.999])
         },
     )?;
@@ -57,7 +57,7 @@ pub fn reload(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
             exchange: &ready.verified.plain.forward,
             connections: settings.connections,
             rate,
-            time: settings.slice * 3,
+            time: settings.slice * 2,
         };
         let mut generation = 0;
         let rounds = interleave(2, settings.rounds, |at| {
@@ -73,7 +73,7 @@ pub fn reload(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
             await_blocked(engine, &ready.running, &marker)?;
             Ok(sample)
         })?;
-        let title = format!("{}, {} ({rate:.0} requests/s)", contender.name, row.title);
+        let title = format!("{}, {} ({names} names, {rate:.0} requests/s)", contender.name, row.title);
         let (new, wrong) = findings((row.id, &title), row.metrics, &entrants, &rounds, &[]);
         found.extend(new);
         failed.extend(wrong);

@@ -123,7 +123,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "lists",
-        title: "lists of no, 100,000 and 1,000,000 names",
+        title: "by the size of its list",
         metrics: &[
             Metric { name: "forward", unit: CPU, goal: Goal::OfBest(NONE, 1.03) },
             Metric { name: "blocked", unit: CPU, goal: Goal::OfBest(NONE, 1.03) },
@@ -132,7 +132,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         id: "reload",
-        title: "latency while 1,000,000 names reload",
+        title: "latency while its list reloads",
         metrics: &[
             Metric { name: "p99", unit: TIME, goal: Goal::None },
             Metric { name: "p99.9", unit: TIME, goal: Goal::OfBest(QUIET, 1.5) },

@@ -14,6 +14,7 @@ use crate::finding::Finding;
 use crate::load::{Exchange, h2load, handshake};
 use crate::proxies::site::{BLOCKED, PASS};
 use crate::run::Sample;
+use crate::settings::Extent;
 use crate::verify::Verified;
 
 /// Requests of the first run, which says how many fill the time.
@@ -60,12 +61,13 @@ fn http2(
 ) -> io::Result<Vec<Finding>> {
     let folder = bench.site.folder.clone();
     let rounds = bench.settings.rounds;
+    let first = if bench.settings.extent == Extent::Test { FIRST_REQUESTS / 10 } else { FIRST_REQUESTS };
     each(bench, row, rounds, pick, |engine, settings, ready, exchange| {
         engine.close_all();
         let mut load = |requests| h2load::run(engine, &folder, exchange.to, host, requests, &exchange.expected);
-        let took = load(FIRST_REQUESTS)?;
-        let requests = FIRST_REQUESTS as f64 * settings.slice.as_secs_f64() / took.as_secs_f64();
-        let requests = (requests as u64).max(FIRST_REQUESTS);
+        let took = load(first)?;
+        let requests = first as f64 * settings.slice.as_secs_f64() / took.as_secs_f64();
+        let requests = (requests as u64).max(first);
         let before = ready.running.process.cpu_time()?;
         load(requests)?;
         Ok(a_piece(ready.running.process.cpu_time()?.since(before), requests))
