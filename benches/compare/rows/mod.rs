@@ -24,7 +24,7 @@ pub struct Row {
     pub id: &'static str,
     pub title: &'static str,
     pub metrics: &'static [Metric],
-    pub measure: fn(&mut Bench, &Row) -> io::Result<Vec<Finding>>,
+    pub measure: fn(&mut Bench, &Self) -> io::Result<Vec<Finding>>,
 }
 
 const BEST: &[&str] = &["nginx", "haproxy"];
