@@ -68,8 +68,9 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
     sched_setaffinity(None, &core).map_err(|error| format!("two cores are needed; the second: {error}"))?;
     raise_file_limit();
     let folder = tempfile::tempdir()?;
-    let started = Instant::now();
     let mut bench = Bench::start(settings, folder.path())?;
+    // A peer may have been built until now.
+    let started = Instant::now();
     let shows = bench.settings.extent != Extent::Test;
     if shows {
         introduce(&bench);

@@ -20,7 +20,6 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use process::Process;
 use site::{Site, free_address};
@@ -118,10 +117,8 @@ impl Contender {
             Kind::Caddy => installed("caddy")?,
             Kind::Pingora(is_named) => pingora::find(*is_named)?,
         };
-        let output = Command::new(&program).arg(kind.version_command()).output();
-        let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
-        let text = [output.stdout, output.stderr].concat();
-        let version = String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned();
+        let said = process::said(&program, &[kind.version_command()]).map_err(|error| error.to_string())?;
+        let version = said.lines().next().unwrap_or_default().to_owned();
         Ok(Self { name: kind.name().to_owned(), version, kind, program })
     }
 

@@ -103,6 +103,28 @@ impl Process {
     }
 }
 
+/// What a program prints that ends by itself, both ways of output one after the other.
+pub fn said(program: &Path, arguments: &[&str]) -> io::Result<String> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| io::Error::other(format!("{}: {error}", program.display())))?;
+    let until = Instant::now() + STOP;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > until {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::other(format!("{} {arguments:?} does not end", program.display())));
+        }
+        thread::sleep(STEP / 4);
+    }
+    let output = child.wait_with_output()?;
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {

@@ -6,8 +6,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use super::process::said;
 use super::site::{SERVER_NAME, free_address};
 use super::{Addresses, Terms, example, write};
 
@@ -53,8 +53,8 @@ pub fn configure(folder: &Path, terms: Terms<'_>, at: Addresses, build: &Build) 
     settings.extend(build.http1.as_ref().map(|mode| ("server", "http1", quoted(mode))));
     let text = example::set(EXAMPLE, &settings).map_err(io::Error::other)?;
     let path = write(folder, "sluis.toml", &text)?;
-    let check = Command::new(&build.program).args(["check", "--config", &path]).output()?;
-    if build.http1.is_none() && String::from_utf8_lossy(&check.stderr).contains("server.http1") {
+    let problems = said(&build.program, &["check", "--config", &path])?;
+    if build.http1.is_none() && problems.contains("server.http1") {
         // A build from before that key.
         let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("http1 = ")).collect();
         write(folder, "sluis.toml", &kept.join("\n"))?;
