@@ -98,6 +98,7 @@ fn answer_ends_where_it_says_and_nowhere_else() {
     for wrong in [
         "HTTP/1.1 200 OK\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         "HTP/1.1 200 OK\r\n\r\n",
@@ -158,12 +159,18 @@ fn h2load_is_read_as_it_prints() {
 
 #[test]
 fn keys_are_set_in_their_own_section() {
-    let text = "[a]                 # first\nx = 1  # one\n\n[b]\nx = 2\n";
-    let one = |section, key, value: &str| example::set(text, &[(section, key, value.to_owned())]);
-    assert_eq!(one("b", "x", "3"), Ok("[a]                 # first\nx = 1  # one\n\n[b]\nx = 3\n".to_owned()));
-    assert_eq!(one("a", "x", "3"), Ok("[a]                 # first\nx = 3\n\n[b]\nx = 2\n".to_owned()));
-    assert_eq!(one("a", "y", "3"), Ok("[a]                 # first\ny = 3\nx = 1  # one\n\n[b]\nx = 2\n".to_owned()));
-    assert!(one("c", "x", "3").is_err());
+    let text = "[a]                 # first\nx = 1  # one\n\n[b]\nx = 2\nz = 4\n";
+    for (section, key, old, new) in [
+        ("b", "x", "x = 2", "x = 3"),
+        ("a", "x", "x = 1  # one", "x = 3"),
+        ("a", "y", "x = 1  # one", "y = 3\nx = 1  # one"),
+        // Another section's key of that name stays as it is.
+        ("a", "z", "x = 1  # one", "z = 3\nx = 1  # one"),
+    ] {
+        let set = example::set(text, &[(section, key, "3".to_owned())]);
+        assert_eq!(set, Ok(text.replace(old, new)), "{section}.{key}");
+    }
+    assert!(example::set(text, &[("c", "x", "3".to_owned())]).is_err());
 }
 
 #[test]
