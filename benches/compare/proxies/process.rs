@@ -36,9 +36,9 @@ impl Process {
     pub fn start(name: &str, program: &Path, arguments: &[String], folder: &Path, cores: &str) -> io::Result<Self> {
         let log = folder.join("log");
         let file = File::create(&log)?;
-        // taskset becomes the program, so the child is the proxy itself.
-        let child = Command::new("taskset")
-            .args(["-c", cores])
+        // Both become the program, so the child is the proxy itself; it ends with this process, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "taskset", "-c", cores])
             .arg(program)
             .args(arguments)
             .current_dir(folder)
@@ -48,7 +48,7 @@ impl Process {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .map_err(|error| io::Error::other(format!("taskset of util-linux: {error}")))?;
+            .map_err(|error| io::Error::other(format!("setpriv of util-linux: {error}")))?;
         let all = vec![child.id()];
         Ok(Self { name: name.to_owned(), child, log, all })
     }
