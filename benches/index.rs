@@ -1,7 +1,7 @@
 //! What a list costs: the time to read and build it, its memory, and what one verdict takes, beside three other ways to hold names.
 //!
 //! Inside: made-up lists of names, hosts that hit and hosts that miss, warm and cold caches, and at the end the table of
-//! docs/performance.md. Kept out: whole programs (`benches/compare.sh`).
+//! docs/performance.md. Kept out: whole programs (`benches/compare`).
 //!
 //! Without `--bench`, as in CI, everything runs once and is small. `SLUIS_BENCH_NAMES=1000,10000000` sets the numbers of names.
 

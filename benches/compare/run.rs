@@ -1,0 +1,69 @@
+//! Rounds: all contenders of a row in each, in random order, so that what else the machine does hits all alike.
+//!
+//! Inside: order, steal, failures. Kept out: what is measured, which the row gives as a function.
+
+use std::io;
+
+use crate::accounting::{self, CpuTime};
+
+/// More steal than this share of a round, and the round is repeated.
+const STEAL: f64 = 0.01;
+
+/// What one measurement gave: a value for each metric of the row, and what they were made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub values: Vec<f64>,
+    pub requests: u64,
+    pub cpu: CpuTime,
+}
+
+/// All rounds of a row.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    /// By contender, then by round. Empty for a contender that failed.
+    pub samples: Vec<Vec<Sample>>,
+    pub failures: Vec<Option<String>>,
+    /// Rounds that were thrown away for steal and repeated, and those that were kept although there was steal, since enough were repeated.
+    pub repeated: usize,
+    pub noisy: usize,
+}
+
+/// Runs so many rounds of so many contenders. At most as many are repeated as are asked for.
+pub fn interleave(
+    contenders: usize,
+    rounds: usize,
+    mut measure: impl FnMut(usize) -> io::Result<Sample>,
+) -> io::Result<Rounds> {
+    let mut all =
+        Rounds { samples: vec![Vec::new(); contenders], failures: vec![None; contenders], ..Rounds::default() };
+    let mut done = 0;
+    while done < rounds {
+        let before = accounting::machine()?;
+        let mut order: Vec<usize> = (0..contenders).collect();
+        fastrand::shuffle(&mut order);
+        let mut round = Vec::new();
+        for at in order {
+            let Some(failure) = all.failures.get_mut(at).filter(|failure| failure.is_none()) else { continue };
+            match measure(at) {
+                Ok(sample) => round.push((at, sample)),
+                Err(error) => *failure = Some(error.to_string()),
+            }
+        }
+        let is_stolen = accounting::machine()?.steal_since(before) > STEAL;
+        if is_stolen && all.repeated < rounds {
+            all.repeated += 1;
+            continue;
+        }
+        all.noisy += usize::from(is_stolen);
+        for (at, sample) in round {
+            all.samples.get_mut(at).into_iter().for_each(|samples| samples.push(sample.clone()));
+        }
+        done += 1;
+    }
+    for (samples, failure) in all.samples.iter_mut().zip(&all.failures) {
+        if failure.is_some() {
+            samples.clear();
+        }
+    }
+    Ok(all)
+}
