@@ -17,6 +17,9 @@ pub mod resolve;
 pub mod admission;
 pub mod retry_budget;
 pub mod received;
+pub mod response_head;
+pub mod decoder;
+pub mod connection;
 pub mod pool;
 pub mod connect;
 
