@@ -9,24 +9,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::telemetry::outcome::Failure;
 
 pub use super::error::BodyFault;
 use super::error::Fault;
-use super::request_body::{Upload, is_malformed, passable_trailers};
+use super::request_body::{RequestBody, Upload, passable_trailers};
 use super::sweep::Alarm;
 use super::upstream::Pools;
 use super::upstream::admission::Permit;
-use super::upstream::pool::Connection;
+use super::upstream::connection::Connection;
+use super::upstream::outgoing::{Outgoing, SendError};
+use super::upstream::received::Content;
+use super::upstream::response_head::trailer_fields;
 
 /// The body of an upstream's response.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    incoming: Incoming,
+    content: Content,
+    /// None once the response was read whole, or has failed.
     lease: Option<Lease>,
+    trailers: Option<HeaderMap>,
     upload: Option<Rc<Upload>>,
     idle: Alarm,
     idle_timeout: Duration,
@@ -38,6 +43,8 @@ pub struct UpstreamBody {
 pub struct Lease {
     /// The connection that the response comes on.
     pub connection: Connection,
+    /// What of the request is still to be sent on it; none where nothing is.
+    pub outgoing: Option<Outgoing<RequestBody>>,
     /// Where it goes back to.
     pub pools: Pools,
     /// For how long it may be kept there; none where it may not.
@@ -50,15 +57,15 @@ impl UpstreamBody {
     /// A body that is read under `lease`; none where its connection is something else by now. `upload` is the request's
     /// body, which may still be on its way; `idle` counts `idle_timeout`.
     pub fn new(
-        incoming: Incoming,
+        content: Content,
         lease: Option<Lease>,
         upload: Option<Rc<Upload>>,
         idle: Alarm,
         idle_timeout: Duration,
     ) -> Self {
         idle.clear();
-        let mut body = Self { incoming, lease, upload, idle, idle_timeout, waits_for_upstream: false };
-        if body.incoming.is_end_stream() {
+        let mut body = Self { content, lease, trailers: None, upload, idle, idle_timeout, waits_for_upstream: false };
+        if body.content.has_ended() {
             body.finish();
         }
         body
@@ -66,8 +73,16 @@ impl UpstreamBody {
 
     /// The response was read whole.
     fn finish(&mut self) {
-        if let Some(Lease { connection, pools, keep: Some(keep), .. }) = self.lease.take() {
-            pools.give_back(connection, keep);
+        let Some(Lease { connection, outgoing, pools, keep, .. }) = self.lease.take() else { return };
+        self.trailers = trailers(self.content.trailers());
+        // A server that closes when it has answered does not want the rest (RFC 9112 section 9.5).
+        let Some(keep) = keep else { return };
+        match (outgoing, &self.upload) {
+            (Some(outgoing), Some(upload)) => {
+                pools.tasks().spawn(outgoing.finish(connection, Rc::clone(upload)));
+            }
+            _ if self.content.has_surplus() => {}
+            _ => pools.give_back(connection, keep),
         }
     }
 
@@ -76,6 +91,28 @@ impl UpstreamBody {
         // Where the client broke its upload off, that is why the upstream's connection has ended.
         let fault = self.upload.as_ref().and_then(|upload| upload.fault());
         BodyFault(fault.unwrap_or(Fault::Failed(failure)))
+    }
+
+    /// Sends what is left of the request; the fault where its body breaks off.
+    fn send(&mut self, cx: &mut Context<'_>) -> Option<BodyFault> {
+        let lease = self.lease.as_mut()?;
+        let sent = match lease.outgoing.as_mut()?.poll_send(&mut lease.connection, cx) {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => return None,
+        };
+        lease.outgoing = None;
+        match sent {
+            Ok(()) => None,
+            // What it has answered may still be there to read.
+            Err(SendError::Connection) => {
+                lease.keep = None;
+                None
+            }
+            Err(SendError::Body(fault)) => {
+                self.lease = None;
+                Some(BodyFault(fault))
+            }
+        }
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<BodyFault> {
@@ -94,6 +131,17 @@ impl UpstreamBody {
     }
 }
 
+/// The fields of a trailer section that are passed on; none where there are none.
+fn trailers(section: &[u8]) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in trailer_fields(section) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            fields.append(name, value);
+        }
+    }
+    passable_trailers(Frame::trailers(fields))?.into_trailers().ok()
+}
+
 impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BodyFault;
@@ -102,38 +150,34 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        loop {
-            let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-                return self.wait(cx).map(|fault| Some(Err(fault)));
-            };
-            self.progress();
-            let frame = match frame {
-                Some(Ok(frame)) => frame,
-                Some(Err(error)) => {
-                    let failure =
-                        if is_malformed(&error) { Failure::UpstreamMalformed } else { Failure::UpstreamClosed };
-                    return Poll::Ready(Some(Err(self.fail(failure))));
+        if let Some(fault) = self.send(cx) {
+            return Poll::Ready(Some(Err(fault)));
+        }
+        let body = &mut *self;
+        let Some(lease) = &mut body.lease else {
+            return Poll::Ready(body.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        };
+        let Poll::Ready(data) = body.content.poll_data(&mut lease.connection, cx) else {
+            return body.wait(cx).map(|fault| Some(Err(fault)));
+        };
+        body.progress();
+        match data {
+            Ok(data) => {
+                if body.content.has_ended() {
+                    body.finish();
                 }
-                None => {
-                    self.finish();
-                    return Poll::Ready(None);
-                }
-            };
-            if self.incoming.is_end_stream() {
-                self.finish();
+                let frame = data.map(Frame::data).or_else(|| body.trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
             }
-            let passed = if frame.is_data() { Some(frame) } else { passable_trailers(frame) };
-            if let Some(frame) = passed {
-                return Poll::Ready(Some(Ok(frame)));
-            }
+            Err(failure) => Poll::Ready(Some(Err(body.fail(failure)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.content.has_ended() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.content.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -62,6 +62,11 @@ impl Connection {
         self.server
     }
 
+    /// Whether it goes over TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
     /// It has carried a request.
     pub(super) fn set_reused(&mut self) {
         self.is_reused = true;

@@ -16,10 +16,11 @@ pub mod server;
 pub mod resolve;
 pub mod admission;
 pub mod retry_budget;
-pub mod received;
 pub mod response_head;
 pub mod decoder;
 pub mod connection;
+pub mod received;
+pub mod outgoing;
 pub mod pool;
 pub mod connect;
 

@@ -1,68 +1,200 @@
-//! What a server has sent since the last request on a connection.
+//! What a server sends in answer to one request: read into one buffer, up to the head and from there to the end of the body.
 //!
-//! Inside: the count, and when it is too much. Kept out: the connection (`connect.rs`) and who asks (`forward.rs`).
+//! Inside: the buffer, skipping interim responses, and taking the body out of its framing. Kept out: the rules (`response_head.rs`,
+//! `decoder.rs`), time, and what follows from an end that comes too soon (`forward.rs`, `upstream_body.rs`). Nothing is read
+//! that nobody asked for, so that a client who does not read holds the server up.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncReadExt as _;
+
+use crate::telemetry::outcome::Failure;
+
+use super::connection::Connection;
+use super::decoder::{Decoder, Then};
+use super::response_head::{Framing, Progress, ResponseHead, ResponseParser};
 
 /// Bytes that may come before the head of an answer is whole: the head, interim responses (1xx), and what of the body was
-/// read with them. hyper skips 1xx without end and without a pause, and a flood of them would keep the worker busy for as
-/// long as the answer may take.
-const BYTES_TO_HEAD: u64 = 1_024 * 1_024;
+/// read with them. A flood of interim responses would keep the worker busy for as long as the answer may take.
+const BYTES_TO_HEAD: usize = 1_024 * 1_024;
 
-/// How much a server has sent on a connection since the last request, so that it is known whether an answer had begun,
-/// and that it is never too much. The worker's tasks take turns at it.
-#[derive(Debug, Default)]
+/// Bytes that are read at once at first: most answers are smaller.
+const FIRST_READ_BYTES: usize = 8 * 1_024;
+
+/// Bytes that are read at once at most; large bodies move in pieces of this size.
+const MOST_READ_BYTES: usize = 128 * 1_024;
+
+/// Room in the buffer for which it is worth asking the socket.
+const LEAST_READ_BYTES: usize = 1_024;
+
+/// The beginning of an answer, up to its head.
+#[derive(Debug)]
 pub struct Received {
-    since_request: AtomicU64,
-    has_head: AtomicBool,
+    buffer: BytesMut,
+    read_bytes: usize,
+    is_head: bool,
+    parser: ResponseParser,
+    /// Bytes that have come since the request.
+    since_request: usize,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Content {
+    received: Received,
+    decoder: Decoder,
+    /// Data that was found and not asked for yet.
+    ahead: Bytes,
+    then: Then,
+    has_surplus: bool,
 }
 
 impl Received {
-    /// A request is about to be sent.
-    pub fn begin(&self) {
-        self.since_request.store(0, Ordering::Relaxed);
-        self.has_head.store(false, Ordering::Relaxed);
-    }
-
-    /// The head of the answer is whole.
-    pub fn set_head(&self) {
-        self.has_head.store(true, Ordering::Relaxed);
+    /// Nothing yet of the answer to a request, which was HEAD or not.
+    pub fn new(is_head: bool) -> Self {
+        let parser = ResponseParser::new(is_head);
+        Self { buffer: BytesMut::new(), read_bytes: FIRST_READ_BYTES, is_head, parser, since_request: 0 }
     }
 
     /// Whether a byte of the answer has come.
     pub fn has_begun(&self) -> bool {
-        self.since_request.load(Ordering::Relaxed) > 0
+        self.since_request > 0
     }
 
-    /// Whether more came than belongs before a head.
-    pub fn is_flood(&self) -> bool {
-        !self.has_head.load(Ordering::Relaxed) && self.since_request.load(Ordering::Relaxed) > BYTES_TO_HEAD
+    /// The head of the final answer, or a 101, with its bytes; interim responses before it are skipped (RFC 9110 section 15.2).
+    ///
+    /// # Errors
+    /// [`Failure::UpstreamMalformed`], or [`Failure::UpstreamClosed`] where the connection has ended before.
+    pub fn poll_head(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(ResponseHead, Bytes), Failure>> {
+        loop {
+            match self.parser.advance(&self.buffer) {
+                Progress::Malformed => return Poll::Ready(Err(Failure::UpstreamMalformed)),
+                Progress::Complete(head) if is_interim(&head) => {
+                    self.buffer.advance(head.length);
+                    self.parser = ResponseParser::new(self.is_head);
+                    continue;
+                }
+                Progress::Complete(head) => {
+                    return Poll::Ready(Ok((head, self.buffer.split_to(head.length).freeze())));
+                }
+                Progress::Incomplete => {}
+            }
+            if self.since_request > BYTES_TO_HEAD {
+                return Poll::Ready(Err(Failure::UpstreamMalformed));
+            }
+            match ready!(self.poll_more(connection, cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::UpstreamClosed)),
+                Ok(bytes) => self.since_request += bytes,
+            }
+        }
     }
 
-    /// So many bytes came.
-    pub fn add(&self, bytes: usize) {
-        let total = self.since_request.load(Ordering::Relaxed).wrapping_add(bytes as u64);
-        self.since_request.store(total, Ordering::Relaxed);
+    /// What has come behind the head.
+    pub fn into_rest(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
+    /// Reads once. A socket that fills the buffer has more for us, and gets a larger one.
+    fn poll_more(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let has_room = self.buffer.capacity() - self.buffer.len() >= LEAST_READ_BYTES;
+        // The memory is there again once the client's side is done with what was taken out of it.
+        let is_renewed = self.buffer.is_empty() && self.buffer.try_reclaim(self.read_bytes);
+        if !is_renewed && !has_room {
+            self.buffer.reserve(self.read_bytes);
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = ready!(pin!(connection.read_buf(&mut self.buffer)).poll(cx))?;
+        if read == room {
+            self.read_bytes = (self.read_bytes * 2).min(MOST_READ_BYTES);
+        }
+        Poll::Ready(Ok(read))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether another head follows. A 101 is the last of HTTP on its connection.
+fn is_interim(head: &ResponseHead) -> bool {
+    head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS
+}
 
-    #[test]
-    fn only_what_comes_before_the_head_can_be_too_much() {
-        let received = Received::default();
-        for _ in 0..2 {
-            received.begin();
-            assert!(!received.has_begun());
-            received.add(1_024 * 1_024);
-            assert!(received.has_begun() && !received.is_flood());
-            received.add(1);
-            assert!(received.is_flood());
-            received.set_head();
-            received.add(1 << 30);
-            assert!(!received.is_flood());
+impl Content {
+    /// What follows a head, of which some has come with it.
+    pub fn new(received: Received, framing: Framing) -> Self {
+        let decoder = Decoder::new(framing);
+        let then = if decoder.is_empty() { Then::End } else { Then::More };
+        let mut content = Self { received, decoder, ahead: Bytes::new(), then, has_surplus: false };
+        content.look_ahead();
+        content
+    }
+
+    /// Whether all data were taken, and the body has ended behind them.
+    pub fn has_ended(&self) -> bool {
+        self.then == Then::End && self.ahead.is_empty()
+    }
+
+    /// Whether something has come behind the end, which is an answer to nothing.
+    pub fn has_surplus(&self) -> bool {
+        self.has_surplus
+    }
+
+    /// How many bytes of data are to come, where that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        Some(self.decoder.remaining()? + self.ahead.len() as u64)
+    }
+
+    /// The lines of the trailer section.
+    pub fn trailers(&self) -> &[u8] {
+        self.decoder.trailers()
+    }
+
+    /// The next data; none at the end.
+    ///
+    /// # Errors
+    /// [`Failure::UpstreamMalformed`] where the framing is broken, [`Failure::UpstreamClosed`] where the connection ended before
+    /// the body.
+    pub fn poll_data(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Failure>> {
+        loop {
+            if !self.ahead.is_empty() {
+                let data = std::mem::take(&mut self.ahead);
+                self.look_ahead();
+                return Poll::Ready(Ok(Some(data)));
+            }
+            match self.then {
+                Then::End => return Poll::Ready(Ok(None)),
+                Then::Broken => return Poll::Ready(Err(Failure::UpstreamMalformed)),
+                Then::More => {}
+            }
+            match ready!(self.received.poll_more(connection, cx)) {
+                Ok(0) if self.decoder.ends_with_connection() => self.then = Then::End,
+                Ok(0) | Err(_) => return Poll::Ready(Err(Failure::UpstreamClosed)),
+                Ok(_) => {}
+            }
+            self.look_ahead();
+        }
+    }
+
+    /// Decodes up to the next data, so that an end that has come with data is known with them. The buffer is let go at the end.
+    fn look_ahead(&mut self) {
+        let buffer = &mut self.received.buffer;
+        while self.then == Then::More && self.ahead.is_empty() && !buffer.is_empty() {
+            let decoded = self.decoder.decode(buffer);
+            buffer.advance(decoded.data.start);
+            self.ahead = buffer.split_to(decoded.data.len()).freeze();
+            self.then = decoded.then;
+        }
+        if self.then == Then::End && buffer.capacity() > 0 {
+            self.has_surplus = !buffer.is_empty();
+            *buffer = BytesMut::new();
         }
     }
 }

@@ -1,0 +1,350 @@
+//! A request on its way to a server: its head, and its body in the framing that the head says.
+//!
+//! Inside: the head as bytes, chunks, and writing both as far as the server takes them and the client sends them. Kept out:
+//! the client's body (`request_body.rs`), and what follows when it breaks off (`forward.rs`).
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use http_body::Body;
+
+use crate::proxy::error::{BodyFault, Fault};
+use crate::proxy::gate::head::Framing;
+use crate::proxy::request_body::Upload;
+use crate::telemetry::outcome::Failure;
+
+use super::connection::Connection;
+
+/// A request that is being sent.
+#[derive(Debug)]
+pub struct Outgoing<B> {
+    /// What is left of the body; none where all of it was taken.
+    body: Option<B>,
+    /// How many bytes the body still has to have; none where it is chunked.
+    left: Option<u64>,
+    /// The head, until it is written.
+    head: Bytes,
+    part: Part,
+    /// Bytes of the head and the part that are written.
+    written: usize,
+    is_untouched: bool,
+    state: State,
+}
+
+/// A piece of the body with the framing around it.
+#[derive(Debug, Default)]
+struct Part {
+    size: SizeLine,
+    data: Bytes,
+    end: &'static [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Sending,
+    /// All of it is with the kernel.
+    Sent,
+    /// No more of it can be sent.
+    GivenUp,
+}
+
+/// Why a request cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The server takes no more.
+    Connection,
+    /// Its body broke off.
+    Body(Fault),
+}
+
+impl<B: Body<Data = Bytes, Error = BodyFault> + Unpin> Outgoing<B> {
+    /// A request with this head and body, which must be framed alike.
+    pub fn new(head: Bytes, body: B, framing: Framing) -> Self {
+        let (body, left) = match framing {
+            Framing::None | Framing::Length(0) => (None, None),
+            Framing::Length(length) => (Some(body), Some(length)),
+            Framing::Chunked => (Some(body), None),
+        };
+        Self { body, left, head, part: Part::default(), written: 0, is_untouched: true, state: State::Sending }
+    }
+
+    /// Whether no byte was written.
+    pub fn is_untouched(&self) -> bool {
+        self.is_untouched
+    }
+
+    /// Whether all of it was sent.
+    pub fn is_sent(&self) -> bool {
+        self.state == State::Sent
+    }
+
+    /// Whether more of it is to be sent.
+    pub fn goes_on(&self) -> bool {
+        self.state == State::Sending
+    }
+
+    /// Sends no more of it, and lets go of the body.
+    pub fn give_up(&mut self) {
+        self.body = None;
+        self.state = State::GivenUp;
+    }
+
+    /// Begins anew, on another connection: for a request without a body.
+    pub fn rewind(&mut self) {
+        self.written = 0;
+        self.is_untouched = true;
+        self.state = State::Sending;
+    }
+
+    /// Writes what there is; ready when all of it is sent. The first part of the body goes with the head where it is there.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn poll_send(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        if self.state != State::Sending {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let waits_for_body = self.body.is_some()
+                && self.part.is_empty()
+                && self.poll_part(cx).map_err(SendError::Body)?.is_pending();
+            if self.written < self.pending_bytes() {
+                ready!(self.poll_write(connection, cx))?;
+                continue;
+            }
+            if self.body.is_some() && !waits_for_body {
+                continue;
+            }
+            let flushed = connection.poll_flush(cx).map_err(|_| SendError::Connection)?;
+            if waits_for_body || flushed.is_pending() {
+                return Poll::Pending;
+            }
+            self.state = State::Sent;
+            return Poll::Ready(Ok(()));
+        }
+    }
+
+    /// Sends the rest as a task of its own: the answer came early, and is with the client.
+    pub async fn finish(mut self, mut connection: Connection, upload: Rc<Upload>) {
+        let alarm = upload.response_alarm();
+        poll_fn(|cx| {
+            let is_done = self.poll_send(&mut connection, cx).is_ready() || alarm.poll_due(cx).is_ready();
+            if is_done { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.head.len() + self.part.len()
+    }
+
+    fn poll_write(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let (mut count, mut skipped) = (0, self.written);
+        for bytes in [&self.head[..], self.part.size.bytes(), &self.part.data[..], self.part.end] {
+            let rest = bytes.get(skipped..).unwrap_or_default();
+            skipped = skipped.saturating_sub(bytes.len());
+            if let Some(slice) = slices.get_mut(count).filter(|_| !rest.is_empty()) {
+                *slice = IoSlice::new(rest);
+                count += 1;
+            }
+        }
+        match ready!(connection.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())) {
+            Ok(0) | Err(_) => {
+                // TLS may have sent some of what it could not send all of.
+                self.is_untouched &= !connection.is_tls();
+                return Poll::Ready(Err(SendError::Connection));
+            }
+            Ok(bytes) => self.written += bytes,
+        }
+        self.is_untouched = false;
+        if self.written == self.pending_bytes() && !self.part.is_empty() {
+            // The head of a request with a body is not needed again: it is sent once.
+            self.head = Bytes::new();
+            self.part = Part::default();
+            self.written = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes the next part of the body. Where it is the last one, the body is gone afterwards.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while let Some(body) = &mut self.body {
+            let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+            let Some(frame) = frame.transpose().map_err(|BodyFault(fault)| fault)? else {
+                return Poll::Ready(self.end(None));
+            };
+            match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => {
+                    let is_last = body.is_end_stream();
+                    return Poll::Ready(self.take(data, is_last));
+                }
+                // Without chunks there is no place for trailers (RFC 9112 section 7.1.2).
+                Err(frame) if self.left.is_none() => return Poll::Ready(self.end(frame.into_trailers().ok())),
+                Err(_) => {}
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, data: Bytes, is_last: bool) -> Result<(), Fault> {
+        let bytes = data.len();
+        self.part.data = data;
+        let Some(left) = self.left else {
+            self.part.size = SizeLine::new(bytes);
+            self.part.end = if is_last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+            self.body = self.body.take().filter(|_| !is_last);
+            return Ok(());
+        };
+        // More than was said would be read as another request.
+        let left = left.checked_sub(bytes as u64).ok_or(Fault::Failed(Failure::Internal))?;
+        self.left = Some(left);
+        self.body = self.body.take().filter(|_| left > 0);
+        Ok(())
+    }
+
+    /// The body has ended, with a trailer section or without.
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Fault> {
+        self.body = None;
+        if self.left.is_some() {
+            return Err(Fault::Aborted);
+        }
+        match trailers {
+            None => self.part.end = b"0\r\n\r\n",
+            Some(trailers) => {
+                let mut text = BytesMut::with_capacity(b"0\r\n\r\n".len() + field_bytes(&trailers));
+                text.put_slice(b"0\r\n");
+                put_fields(&mut text, &trailers);
+                text.put_slice(b"\r\n");
+                self.part.data = text.freeze();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn len(&self) -> usize {
+        self.size.bytes().len() + self.data.len() + self.end.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.end.is_empty()
+    }
+}
+
+/// The line before the data of a chunk; empty where there is no chunk.
+#[derive(Debug, Clone, Copy)]
+struct SizeLine {
+    text: [u8; Self::BYTES],
+    start: usize,
+}
+
+impl Default for SizeLine {
+    fn default() -> Self {
+        Self { text: [0; Self::BYTES], start: Self::BYTES }
+    }
+}
+
+impl SizeLine {
+    /// Sixteen digits and a CRLF.
+    const BYTES: usize = 18;
+
+    fn new(mut size: usize) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut line = Self::default();
+        let (digits, end) = line.text.split_at_mut(Self::BYTES - 2);
+        end.copy_from_slice(b"\r\n");
+        line.start = digits.len();
+        for place in digits.iter_mut().rev() {
+            *place = DIGITS[size & 15];
+            line.start -= 1;
+            size >>= 4;
+            if size == 0 {
+                break;
+            }
+        }
+        line
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.text.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// How the body of a request is framed for the server: by what is received and never by what was said of it (RFC 9112
+/// section 6).
+pub fn framing(body: &impl Body) -> Framing {
+    match body.size_hint().exact() {
+        _ if body.is_end_stream() => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
+}
+
+/// The head of a request as bytes: origin-form (RFC 9112 section 3.2.1), the fields but for those that frame the body, and the
+/// one that does.
+pub fn head(request: &Parts, framing: Framing) -> Bytes {
+    let target = request.uri.path_and_query().map_or("/", |path| path.as_str());
+    let method = request.method.as_str();
+    let mut text = BytesMut::with_capacity(method.len() + target.len() + field_bytes(&request.headers) + 64);
+    text.put_slice(method.as_bytes());
+    text.put_u8(b' ');
+    text.put_slice(target.as_bytes());
+    text.put_slice(b" HTTP/1.1\r\n");
+    put_fields(&mut text, &request.headers);
+    match framing {
+        Framing::Chunked => text.put_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Length(length) => put_length(&mut text, length),
+        Framing::None if says_empty(request) => put_length(&mut text, 0),
+        Framing::None => {}
+    }
+    text.put_slice(b"\r\n");
+    text.freeze()
+}
+
+/// Whether a request without a body says so: its method may have one (RFC 9110 section 8.6), or the client said so.
+fn says_empty(request: &Parts) -> bool {
+    matches!(request.method, Method::POST | Method::PUT | Method::PATCH) || request.headers.contains_key(CONTENT_LENGTH)
+}
+
+fn put_length(text: &mut BytesMut, length: u64) {
+    text.put_slice(b"content-length: ");
+    let mut digits = [0; 20];
+    let (mut start, mut rest) = (digits.len(), length);
+    for place in digits.iter_mut().rev() {
+        // A digit fits.
+        *place = b'0' + (rest % 10) as u8;
+        start -= 1;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.put_slice(digits.get(start..).unwrap_or_default());
+    text.put_slice(b"\r\n");
+}
+
+fn put_fields(text: &mut BytesMut, fields: &HeaderMap) {
+    for (name, value) in fields {
+        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            text.put_slice(name.as_str().as_bytes());
+            text.put_slice(b": ");
+            text.put_slice(value.as_bytes());
+            text.put_slice(b"\r\n");
+        }
+    }
+}
+
+/// How much room fields take.
+fn field_bytes(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + b": \r\n".len()).sum()
+}
