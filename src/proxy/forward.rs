@@ -141,7 +141,6 @@ impl Errand<'_> {
     fn pack(&self, request: Request<Incoming>, protocol: Protocol) -> Result<Sending, Fault> {
         let (head, incoming) = request.into_parts();
         let framing = outgoing::framing(&incoming);
-        let bytes = outgoing::head(&head, framing);
         let (body, upload) = if incoming.is_end_stream() {
             (RequestBody::none(), None)
         } else {
@@ -151,7 +150,7 @@ impl Errand<'_> {
             (body, Some(upload))
         };
         Ok(Sending {
-            outgoing: Outgoing::new(bytes, body, framing),
+            outgoing: Outgoing::new(&head, body, framing),
             upload,
             is_head: head.method == Method::HEAD,
             is_idempotent: is_idempotent(&head.method),

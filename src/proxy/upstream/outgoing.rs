@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body::Body;
@@ -34,6 +34,8 @@ pub struct Outgoing<B> {
     part: Part,
     /// Bytes of the head and the part that are written.
     written: usize,
+    /// What the Trailer fields say.
+    declared: Vec<HeaderValue>,
     is_untouched: bool,
     state: State,
 }
@@ -65,14 +67,17 @@ pub enum SendError {
 }
 
 impl<B: Body<Data = Bytes, Error = BodyFault> + Unpin> Outgoing<B> {
-    /// A request with this head and body, which must be framed alike.
-    pub fn new(head: Bytes, body: B, framing: Framing) -> Self {
+    /// A request with this head and body.
+    pub fn new(head: &Parts, body: B, framing: Framing) -> Self {
+        let declared = head.headers.get_all(TRAILER).iter().cloned().collect();
+        let head = write_head(head, framing);
         let (body, left) = match framing {
             Framing::None | Framing::Length(0) => (None, None),
             Framing::Length(length) => (Some(body), Some(length)),
             Framing::Chunked => (Some(body), None),
         };
-        Self { body, left, head, part: Part::default(), written: 0, is_untouched: true, state: State::Sending }
+        let part = Part::default();
+        Self { body, left, head, part, written: 0, declared, is_untouched: true, state: State::Sending }
     }
 
     /// Whether no byte was written.
@@ -217,12 +222,13 @@ impl<B: Body<Data = Bytes, Error = BodyFault> + Unpin> Outgoing<B> {
         if self.left.is_some() {
             return Err(Fault::Aborted);
         }
-        match trailers {
+        // A recipient can do without trailers that were not announced (RFC 9110 section 6.6.2).
+        match trailers.filter(|_| !self.declared.is_empty()) {
             None => self.part.end = b"0\r\n\r\n",
             Some(trailers) => {
                 let mut text = BytesMut::with_capacity(b"0\r\n\r\n".len() + field_bytes(&trailers));
                 text.put_slice(b"0\r\n");
-                put_fields(&mut text, &trailers);
+                put_fields(&mut text, &trailers, |name| is_declared(&self.declared, name));
                 text.put_slice(b"\r\n");
                 self.part.data = text.freeze();
             }
@@ -292,7 +298,7 @@ pub fn framing(body: &impl Body) -> Framing {
 
 /// The head of a request as bytes: origin-form (RFC 9112 section 3.2.1), the fields but for those that frame the body, and the
 /// one that does.
-pub fn head(request: &Parts, framing: Framing) -> Bytes {
+fn write_head(request: &Parts, framing: Framing) -> Bytes {
     let target = request.uri.path_and_query().map_or("/", |path| path.as_str());
     let method = request.method.as_str();
     let mut text = BytesMut::with_capacity(method.len() + target.len() + field_bytes(&request.headers) + 64);
@@ -300,7 +306,7 @@ pub fn head(request: &Parts, framing: Framing) -> Bytes {
     text.put_u8(b' ');
     text.put_slice(target.as_bytes());
     text.put_slice(b" HTTP/1.1\r\n");
-    put_fields(&mut text, &request.headers);
+    put_fields(&mut text, &request.headers, |name| name != CONTENT_LENGTH && name != TRANSFER_ENCODING);
     match framing {
         Framing::Chunked => text.put_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Length(length) => put_length(&mut text, length),
@@ -333,9 +339,15 @@ fn put_length(text: &mut BytesMut, length: u64) {
     text.put_slice(b"\r\n");
 }
 
-fn put_fields(text: &mut BytesMut, fields: &HeaderMap) {
+/// Whether a Trailer field names a field.
+fn is_declared(declared: &[HeaderValue], name: &HeaderName) -> bool {
+    let mut names = declared.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    names.any(|declared| declared.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
+
+fn put_fields(text: &mut BytesMut, fields: &HeaderMap, is_sent: impl Fn(&HeaderName) -> bool) {
     for (name, value) in fields {
-        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+        if is_sent(name) {
             text.put_slice(name.as_str().as_bytes());
             text.put_slice(b": ");
             text.put_slice(value.as_bytes());
