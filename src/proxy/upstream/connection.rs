@@ -218,3 +218,60 @@ impl Drop for Active {
         self.metrics.connections_active.add(self.worker, -1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::testing::{connection, in_memory, upstream};
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (near.expect("connected"), far.expect("accepted").0)
+    }
+
+    async fn until_loud(connection: &Connection) {
+        while connection.is_quiet() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_quiet_until_something_comes_or_the_other_side_closes() {
+        let upstream = upstream();
+        for end in [true, false] {
+            let (near, mut far) = pair().await;
+            let mut connection = connection(&upstream, Stream::Tcp(near));
+            // It is quiet again when a read has filled its buffer to the last byte and there is nothing left.
+            far.write_all(b"hello").await.expect("sent");
+            let mut bytes = [0; 5];
+            connection.read_exact(&mut bytes).await.expect("read");
+            assert!(connection.is_quiet());
+            if end {
+                drop(far);
+            } else {
+                far.write_all(b"x").await.expect("sent");
+            }
+            until_loud(&connection).await;
+        }
+        let (near, mut far) = tokio::io::duplex(8);
+        let connection = in_memory(near);
+        assert!(connection.is_quiet());
+        far.write_all(b"x").await.expect("sent");
+        assert!(!connection.is_quiet());
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_counted_while_it_is_there() {
+        let upstream = upstream();
+        let (near, _far) = pair().await;
+        let connection = connection(&upstream, Stream::Tcp(near));
+        assert_eq!(upstream.metrics().connections_active.sum(), 1);
+        drop(connection);
+        assert_eq!(upstream.metrics().connections_active.sum(), 0);
+    }
+}

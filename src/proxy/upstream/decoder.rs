@@ -125,3 +125,107 @@ fn keep_trailers(trailers: &mut Vec<u8>, bytes: &[u8]) {
         trailers.extend_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Data, and how it ended after so many bytes, when the bytes come in pieces of `cut`.
+    fn decode(framing: Framing, bytes: &[u8], cut: usize) -> (Vec<u8>, usize, Then, Vec<u8>) {
+        let mut decoder = Decoder::new(framing);
+        let (mut data, mut consumed) = (Vec::new(), 0);
+        for piece in bytes.chunks(cut) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let decoded = decoder.decode(rest);
+                assert!(decoded.data.end == decoded.consumed, "data stand at the end: {decoded:?}");
+                data.extend_from_slice(&rest[decoded.data]);
+                consumed += decoded.consumed;
+                rest = &rest[decoded.consumed..];
+                match decoded.then {
+                    Then::More => {}
+                    Then::End => return (data, consumed, Then::End, decoder.trailers().to_vec()),
+                    Then::Broken => return (data, consumed, Then::Broken, Vec::new()),
+                }
+            }
+        }
+        (data, consumed, Then::More, decoder.trailers().to_vec())
+    }
+
+    #[test]
+    fn a_body_is_taken_out_of_each_framing_up_to_its_end_and_no_further() {
+        let table: [(Framing, &[u8], &[u8], usize, Then); 14] = [
+            (Framing::Length(5), b"helloHTTP", b"hello", 5, Then::End),
+            (Framing::Length(5), b"hell", b"hell", 4, Then::More),
+            (Framing::Length(u64::MAX), b"hell", b"hell", 4, Then::More),
+            (Framing::UntilClose, b"hello\r\n0\r\n\r\n", b"hello\r\n0\r\n\r\n", 12, Then::More),
+            (Framing::Chunked, b"5\r\nhello\r\n0\r\n\r\nHTTP", b"hello", 15, Then::End),
+            (Framing::Chunked, b"5;x=\"y\"\r\nhello\r\n00\r\n\r\n", b"hello", 22, Then::End),
+            (Framing::Chunked, b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", b"hello", 20, Then::End),
+            (Framing::Chunked, b"0\r\n\r\n", b"", 5, Then::End),
+            (Framing::Chunked, b"5\r\nhel", b"hel", 6, Then::More),
+            (Framing::Chunked, b"5\r\nhello\r\n0\r\n", b"hello", 13, Then::More),
+            (Framing::Chunked, b"2\r\nhex\r\n", b"he", 5, Then::Broken),
+            (Framing::Chunked, b"2\r\nhe\r\n1 \r\n", b"he", 8, Then::Broken),
+            (Framing::Chunked, b"2\nhe\n", b"", 1, Then::Broken),
+            (Framing::Chunked, b"2\r\nhe\r\n0\r\nX : y\r\n\r\n", b"he", 11, Then::Broken),
+        ];
+        for (framing, bytes, data, consumed, then) in table {
+            for cut in [bytes.len(), 1, 2, 3] {
+                let (got, at, ended, _) = decode(framing, bytes, cut);
+                assert_eq!((&got[..], at, ended), (data, consumed, then), "{} by {cut}", bytes.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn trailers_are_kept_and_an_empty_section_is_not() {
+        for (section, kept) in
+            [("\r\n", ""), ("X: 1\r\n\r\n", "X: 1\r\n\r\n"), ("X:1\r\nY: 2\r\n\r\n", "X:1\r\nY: 2\r\n\r\n")]
+        {
+            let bytes = format!("1\r\na\r\n0\r\n{section}HTTP");
+            for cut in 1..bytes.len() {
+                let (_, _, then, trailers) = decode(Framing::Chunked, bytes.as_bytes(), cut);
+                assert_eq!((then, trailers), (Then::End, kept.as_bytes().to_vec()), "{section:?} by {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_told_where_it_is_known() {
+        let mut decoder = Decoder::new(Framing::Length(5));
+        decoder.decode(b"he");
+        assert_eq!(decoder.remaining(), Some(3));
+        assert_eq!(Decoder::new(Framing::None).remaining(), Some(0));
+        assert!(Decoder::new(Framing::None).is_empty() && !Decoder::new(Framing::Chunked).is_empty());
+        assert_eq!(Decoder::new(Framing::Chunked).remaining(), None);
+        assert_eq!(Decoder::new(Framing::UntilClose).remaining(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_are_decoded_the_same_however_they_are_cut_up(
+            parts in prop::collection::vec(prop_oneof![
+                Just("1\r\na\r\n".to_owned()), Just("0\r\n".to_owned()), Just("X: 1\r\n".to_owned()), Just("\r\n".to_owned()),
+                Just("3;x\r\nabc\r\n".to_owned()), "[0-9a-f;\r\n x:]{0,6}",
+            ], 0..12),
+            cut in 1_usize..9,
+        ) {
+            let bytes = parts.concat().into_bytes();
+            prop_assert_eq!(
+                decode(Framing::Chunked, &bytes, bytes.len().max(1)),
+                decode(Framing::Chunked, &bytes, cut)
+            );
+        }
+
+        #[test]
+        fn what_was_put_in_chunks_comes_out(pieces in prop::collection::vec("[ -~\r\n]{1,20}", 0..6), cut in 1_usize..30) {
+            let chunks: String = pieces.iter().map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())).collect();
+            let bytes = format!("{chunks}0\r\n\r\nbehind");
+            let (data, consumed, then, _) = decode(Framing::Chunked, bytes.as_bytes(), cut);
+            prop_assert_eq!((data, consumed, then), (pieces.concat().into_bytes(), bytes.len() - 6, Then::End));
+        }
+    }
+}

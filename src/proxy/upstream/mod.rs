@@ -23,6 +23,8 @@ pub mod received;
 pub mod outgoing;
 pub mod pool;
 pub mod connect;
+#[cfg(test)]
+mod testing;
 
 pub use pool::Pools;
 pub use resolve::{keep_resolved, resolve_all};

@@ -360,3 +360,221 @@ fn put_fields(text: &mut BytesMut, fields: &HeaderMap, is_sent: impl Fn(&HeaderN
 fn field_bytes(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| name.as_str().len() + value.len() + b": \r\n".len()).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http::Request;
+    use http_body::{Frame, SizeHint};
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+
+    use super::super::testing::in_memory;
+    use super::*;
+
+    /// A body that comes frame by frame: none where the client is waited for.
+    #[derive(Debug)]
+    struct Frames {
+        frames: VecDeque<Option<Result<Frame<Bytes>, BodyFault>>>,
+        says_end: bool,
+    }
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = BodyFault;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+            match self.frames.pop_front() {
+                Some(None) => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Some(frame) => Poll::Ready(frame),
+                None => Poll::Ready(None),
+            }
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.says_end && self.frames.is_empty()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::default()
+        }
+    }
+
+    type Next = Option<Result<Frame<Bytes>, BodyFault>>;
+
+    fn data(text: &'static str) -> Next {
+        Some(Ok(Frame::data(Bytes::from_static(text.as_bytes()))))
+    }
+
+    fn trailers(fields: &[(&'static str, &'static str)]) -> Next {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        Some(Ok(Frame::trailers(map)))
+    }
+
+    fn outgoing(request: Request<()>, framing: Framing, frames: Vec<Next>, says_end: bool) -> Outgoing<Frames> {
+        let (head, ()) = request.into_parts();
+        Outgoing::new(&head, Frames { frames: frames.into(), says_end }, framing)
+    }
+
+    /// What the server gets, through a stream that holds so many bytes, and how the sending ended.
+    async fn sent(mut outgoing: Outgoing<Frames>, capacity: usize) -> (String, Result<(), SendError>) {
+        let (near, mut far): (DuplexStream, _) = tokio::io::duplex(capacity);
+        let mut connection = in_memory(near);
+        let mut text = String::new();
+        let sending = async {
+            let ended = poll_fn(|cx| outgoing.poll_send(&mut connection, cx)).await;
+            assert_eq!(outgoing.is_sent(), ended.is_ok());
+            drop(connection);
+            ended
+        };
+        let (ended, read) = tokio::join!(sending, far.read_to_string(&mut text));
+        assert!(read.is_ok());
+        (text, ended)
+    }
+
+    #[tokio::test]
+    async fn a_head_is_written_in_origin_form_with_the_field_that_frames_the_body_last() {
+        for (request, framing, expected) in [
+            (Request::get("/a?b"), Framing::None, "GET /a?b HTTP/1.1\r\nhost: x\r\n\r\n"),
+            (Request::get("http://other.example/a"), Framing::None, "GET /a HTTP/1.1\r\nhost: x\r\n\r\n"),
+            (Request::get("http://other.example"), Framing::None, "GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+            (Request::post("/"), Framing::None, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"),
+            (
+                Request::delete("/").header("content-length", "0"),
+                Framing::None,
+                "DELETE / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+            ),
+            (
+                Request::put("/").header("content-length", "7").header("transfer-encoding", "chunked").header("a", "b"),
+                Framing::Length(0),
+                "PUT / HTTP/1.1\r\nhost: x\r\na: b\r\ncontent-length: 0\r\n\r\n",
+            ),
+            (
+                Request::get("/").header("a", "1").header("a", "2").header("te", "trailers"),
+                Framing::None,
+                "GET / HTTP/1.1\r\nhost: x\r\na: 1\r\na: 2\r\nte: trailers\r\n\r\n",
+            ),
+        ] {
+            let mut request = request.body(()).expect("a request");
+            let others = std::mem::take(request.headers_mut());
+            request.headers_mut().insert("host", HeaderValue::from_static("x"));
+            request.headers_mut().extend(others);
+            for capacity in [1, 1_000] {
+                let request = request.clone();
+                let outgoing = outgoing(request, framing, Vec::new(), true);
+                assert_eq!(sent(outgoing, capacity).await, (expected.to_owned(), Ok(())));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_sent_in_its_framing_however_little_the_server_takes() {
+        let declared = || Request::post("/").header("trailer", "x-sum, Other");
+        let plain = || Request::post("/");
+        let long: &'static str = Box::leak("0123456789".repeat(1_000).into_boxed_str());
+        for (request, framing, frames, says_end, expected) in [
+            (
+                plain(),
+                Framing::Length(4),
+                vec![data("hi"), None, data("ho")],
+                false,
+                "content-length: 4\r\n\r\nhiho".to_owned(),
+            ),
+            (
+                plain(),
+                Framing::Length(2),
+                vec![data("hi"), trailers(&[("x-sum", "1")])],
+                false,
+                "content-length: 2\r\n\r\nhi".to_owned(),
+            ),
+            (
+                plain(),
+                Framing::Chunked,
+                vec![data("hi"), data(""), None, data("ho")],
+                false,
+                "\r\n\r\n2\r\nhi\r\n2\r\nho\r\n0\r\n\r\n".to_owned(),
+            ),
+            (plain(), Framing::Chunked, vec![None, data("hi")], true, "\r\n\r\n2\r\nhi\r\n0\r\n\r\n".to_owned()),
+            (plain(), Framing::Chunked, vec![], false, "\r\n\r\n0\r\n\r\n".to_owned()),
+            (plain(), Framing::Chunked, vec![data(long)], true, format!("\r\n\r\n2710\r\n{long}\r\n0\r\n\r\n")),
+            (
+                plain(),
+                Framing::Chunked,
+                vec![data("hi"), trailers(&[("x-sum", "1")])],
+                true,
+                "\r\n2\r\nhi\r\n0\r\n\r\n".to_owned(),
+            ),
+            (
+                declared(),
+                Framing::Chunked,
+                vec![data("hi"), trailers(&[("x-sum", "1"), ("x-more", "2"), ("x-sum", "3"), ("other", "4")])],
+                true,
+                "\r\n2\r\nhi\r\n0\r\nx-sum: 1\r\nx-sum: 3\r\nother: 4\r\n\r\n".to_owned(),
+            ),
+        ] {
+            // The frames come once: each capacity has its own, made anew from the same list.
+            let request = request.body(()).expect("a request");
+            let capacity = if expected.len() % 2 == 0 { 3 } else { 20_000 };
+            let (text, ended) = sent(outgoing(request, framing, frames, says_end), capacity).await;
+            assert_eq!(ended, Ok(()), "{expected}");
+            assert!(text.ends_with(&expected), "{expected}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_or_is_not_as_long_as_its_length_never_looks_whole() {
+        for (framing, frames, fault) in [
+            (Framing::Chunked, vec![data("hi"), Some(Err(BodyFault(Fault::Aborted)))], Fault::Aborted),
+            (Framing::Length(4), vec![data("hi"), Some(Err(BodyFault(Fault::Aborted)))], Fault::Aborted),
+            (Framing::Length(4), vec![data("hi")], Fault::Aborted),
+            (Framing::Length(4), vec![data("hi"), data("hohoho")], Fault::Failed(Failure::Internal)),
+        ] {
+            let request = Request::post("/").body(()).expect("a request");
+            let (text, ended) = sent(outgoing(request, framing, frames, false), 1_000).await;
+            assert_eq!(ended, Err(SendError::Body(fault)));
+            assert!(text.ends_with("hi") || text.ends_with("hi\r\n"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_written_is_untouched_and_sent_whole_elsewhere() {
+        let request = Request::post("/").body(()).expect("a request");
+        let mut first = outgoing(request, Framing::Length(2), vec![data("hi")], true);
+        let (near, far) = tokio::io::duplex(8);
+        drop(far);
+        let mut connection = in_memory(near);
+        let ended = poll_fn(|cx| first.poll_send(&mut connection, cx)).await;
+        assert_eq!((ended, first.is_untouched(), first.goes_on()), (Err(SendError::Connection), true, true));
+        let (text, ended) = sent(first, 8).await;
+        assert_eq!(ended, Ok(()));
+        assert_eq!(text, "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi");
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_body_can_be_sent_again() {
+        let request = Request::get("/").body(()).expect("a request");
+        let mut outgoing = outgoing(request, Framing::None, Vec::new(), true);
+        let (near, _far) = tokio::io::duplex(100);
+        let mut connection = in_memory(near);
+        assert_eq!(poll_fn(|cx| outgoing.poll_send(&mut connection, cx)).await, Ok(()));
+        assert!(!outgoing.is_untouched());
+        outgoing.rewind();
+        assert_eq!(sent(outgoing, 100).await, ("GET / HTTP/1.1\r\n\r\n".to_owned(), Ok(())));
+    }
+
+    #[test]
+    fn sizes_are_written_in_hexadecimal() {
+        for size in [1, 9, 10, 255, 65_536, usize::MAX] {
+            assert_eq!(SizeLine::new(size).bytes(), format!("{size:x}\r\n").as_bytes());
+        }
+    }
+}

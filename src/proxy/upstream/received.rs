@@ -198,3 +198,139 @@ impl Content {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
+
+    use super::super::testing::in_memory;
+    use super::*;
+
+    /// A connection on which this comes, in pieces of `cut`, and then the end.
+    async fn sending(text: &str, cut: usize) -> Connection {
+        let (near, mut far): (DuplexStream, _) = tokio::io::duplex(cut);
+        let bytes = text.as_bytes().to_vec();
+        crate::drain::spawn_control(async move {
+            for piece in bytes.chunks(cut) {
+                // Whoever has heard enough does not listen to the end.
+                if far.write_all(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        in_memory(near)
+    }
+
+    async fn head(connection: &mut Connection, received: &mut Received) -> Result<(ResponseHead, Bytes), Failure> {
+        poll_fn(|cx| received.poll_head(connection, cx)).await
+    }
+
+    #[tokio::test]
+    async fn interim_responses_are_skipped_and_what_is_behind_the_head_is_kept() {
+        const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        for (text, status) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\nhello", 101),
+        ] {
+            for cut in [1, 7, 1_000] {
+                let mut connection = sending(&[INTERIM, text].concat(), cut).await;
+                let mut received = Received::new(false);
+                let (found, bytes) = head(&mut connection, &mut received).await.expect("a head");
+                assert_eq!((found.status.as_u16(), bytes.len()), (status, text.len() - 5));
+                assert!(received.has_begun());
+                assert!(b"hello".starts_with(&received.into_rest()[..]));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_head_or_none_in_time_is_told_apart() {
+        let flood = "HTTP/1.1 102 Processing\r\n\r\n".repeat(BYTES_TO_HEAD / 20);
+        for (text, failure, has_begun) in [
+            ("", Failure::UpstreamClosed, false),
+            ("HTTP/1.1 200 OK\r\nX", Failure::UpstreamClosed, true),
+            ("HTTP/1.1 100 Continue\r\n\r\n", Failure::UpstreamClosed, true),
+            ("220 mail.example\r\n", Failure::UpstreamMalformed, true),
+            (flood.as_str(), Failure::UpstreamMalformed, true),
+        ] {
+            let mut connection = sending(text, 4_096).await;
+            let mut received = Received::new(false);
+            let found = head(&mut connection, &mut received).await;
+            assert_eq!(found.err(), Some(failure), "{}", text.get(..40).unwrap_or(text));
+            assert_eq!(received.has_begun(), has_begun);
+        }
+    }
+
+    /// Data, how they ended, and whether something came behind.
+    async fn body(text: &str, cut: usize) -> (String, Result<(), Failure>, bool) {
+        let mut connection = sending(text, cut).await;
+        let mut received = Received::new(false);
+        let (found, _) = head(&mut connection, &mut received).await.expect("a head");
+        let mut content = Content::new(received, found.framing);
+        let mut data = Vec::new();
+        loop {
+            match poll_fn(|cx| content.poll_data(&mut connection, cx)).await {
+                Ok(Some(more)) => data.extend_from_slice(&more),
+                ended => {
+                    let text = String::from_utf8(data).expect("text");
+                    return (text, ended.map(|_| ()), content.has_surplus());
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_end_and_what_came_behind_it_is_noticed() {
+        const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\n";
+        for (head, text, data, ended, has_surplus) in [
+            (LENGTH, "hello", "hello", Ok(()), false),
+            (LENGTH, "hellox", "hello", Ok(()), true),
+            (LENGTH, "hell", "hell", Err(Failure::UpstreamClosed), false),
+            (CHUNKED, "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "hello", Ok(()), false),
+            (CHUNKED, "5\r\nhello\r\n0\r\n\r\nx", "hello", Ok(()), true),
+            (CHUNKED, "5\r\nhello\r\n0\r\nX: y\r\n\r\n", "hello", Ok(()), false),
+            (CHUNKED, "5\r\nhello\r\n0\r\n", "hello", Err(Failure::UpstreamClosed), false),
+            (CHUNKED, "5\r\nhello\r\nx\r\n", "hello", Err(Failure::UpstreamMalformed), false),
+            (UNTIL_CLOSE, "hello", "hello", Ok(()), false),
+            ("HTTP/1.1 204 No Content\r\n\r\n", "", "", Ok(()), false),
+            ("HTTP/1.1 204 No Content\r\n\r\n", "x", "", Ok(()), true),
+        ] {
+            let text = [head, text].concat();
+            assert_eq!(body(&text, 4_096).await, (data.to_owned(), ended, has_surplus), "{text:?}");
+            let (in_pieces, ended_in_pieces, _) = body(&text, 1).await;
+            assert_eq!((in_pieces.as_str(), ended_in_pieces), (data, ended), "{text:?} by the byte");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_is_known_with_the_last_data_where_it_has_come_with_them() {
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let mut connection = sending(text, text.len()).await;
+        let mut received = Received::new(false);
+        let (found, _) = head(&mut connection, &mut received).await.expect("a head");
+        let mut content = Content::new(received, found.framing);
+        assert!(!content.has_ended());
+        let data = poll_fn(|cx| content.poll_data(&mut connection, cx)).await;
+        assert_eq!(data, Ok(Some(Bytes::from_static(b"hello"))));
+        assert!(content.has_ended());
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_read_in_pieces_that_grow_to_a_bound() {
+        let length = 4 * 1_024 * 1_024;
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{}", "x".repeat(length));
+        let mut connection = sending(&text, 1_024 * 1_024).await;
+        let mut received = Received::new(false);
+        let (found, _) = head(&mut connection, &mut received).await.expect("a head");
+        let mut content = Content::new(received, found.framing);
+        let mut largest = 0;
+        while let Some(data) = poll_fn(|cx| content.poll_data(&mut connection, cx)).await.expect("whole") {
+            largest = largest.max(data.len());
+        }
+        assert!((MOST_READ_BYTES / 2..=2 * MOST_READ_BYTES).contains(&largest), "{largest}");
+    }
+}

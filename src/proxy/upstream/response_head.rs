@@ -272,3 +272,231 @@ fn lines(mut rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         Some((name, field::trim(value)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn judge(bytes: &[u8]) -> Progress {
+        ResponseParser::new(false).advance(bytes)
+    }
+
+    fn judge_in_pieces(bytes: &[u8], cut: usize, is_head: bool) -> Progress {
+        let mut parser = ResponseParser::new(is_head);
+        let ends = (0..bytes.len()).step_by(cut).map(|at| (at + cut).min(bytes.len()));
+        let mut verdicts = ends.map(|end| parser.advance(&bytes[..end]));
+        verdicts.find(|verdict| *verdict != Progress::Incomplete).unwrap_or(Progress::Incomplete)
+    }
+
+    fn found(bytes: &[u8]) -> ResponseHead {
+        let Progress::Complete(head) = judge(bytes) else { panic!("not a head: {}", bytes.escape_ascii()) };
+        head
+    }
+
+    #[test]
+    fn heads_that_keep_every_rule_are_found_with_their_framing() {
+        // RFC 9112 section 6.3 for each framing, section 9.3 for what may follow.
+        let table: [(&[u8], u16, Framing, bool); 27] = [
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: \t5 \r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, Framing::None, true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 005\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", 200, Framing::Length(u64::MAX), true),
+            // RFC 9110 section 8.6: the same length more than once.
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 05\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 200, Framing::Chunked, true),
+            (b"HTTP/1.1 200 OK\r\nTRANSFER-ENCODING: Chunked \r\n\r\n", 200, Framing::Chunked, true),
+            (b"HTTP/1.1 200 OK\r\n\r\n", 200, Framing::UntilClose, false),
+            (b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\n", 200, Framing::UntilClose, false),
+            // Without a body, whatever the fields say.
+            (b"HTTP/1.1 204 No Content\r\n\r\n", 204, Framing::None, true),
+            (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, Framing::None, true),
+            (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, Framing::None, true),
+            (b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", 304, Framing::None, true),
+            (b"HTTP/1.1 100 Continue\r\n\r\n", 100, Framing::None, true),
+            (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", 101, Framing::None, true),
+            // RFC 9112 section 4: the reason is of no use, and some leave it out, with its space too.
+            (b"HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), true),
+            (b"HTTP/1.1 404 Nicht da\t\xe4\r\nContent-Length: 5\r\n\r\n", 404, Framing::Length(5), true),
+            (b"HTTP/1.1 999 X\r\nContent-Length: 5\r\n\r\n", 999, Framing::Length(5), true),
+            // RFC 9112 section 9.3.
+            (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), false),
+            (b"HTTP/1.1 200 OK\r\nConnection: x,\tCLOSE\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), false),
+            (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), false),
+            (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), false),
+            // RFC 9110 section 5.5: opaque bytes in values.
+            (b"HTTP/1.1 200 OK\r\nX: \xe9\tb\r\nEmpty:\r\nContent-Length: 5\r\n\r\n", 200, Framing::Length(5), true),
+        ];
+        for (bytes, status, framing, keeps_alive) in table {
+            let head = found(&[bytes, b"HTTP/1.1 200 OK\r\n\r\n"].concat());
+            let shown = bytes.escape_ascii();
+            assert_eq!(
+                (head.status.as_u16(), head.framing, head.keeps_alive),
+                (status, framing, keeps_alive),
+                "{shown}"
+            );
+            assert_eq!(head.length, bytes.len(), "{shown}");
+            assert_eq!(judge_in_pieces(bytes, 1, false), Progress::Complete(head), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_head_has_no_body_and_keeps_its_length() {
+        for (fields, length) in
+            [("", None), ("Content-Length: 5\r\n", Some(5)), ("Transfer-Encoding: chunked\r\n", None)]
+        {
+            let bytes = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+            let Progress::Complete(head) = ResponseParser::new(true).advance(bytes.as_bytes()) else {
+                panic!("not a head: {bytes}");
+            };
+            assert_eq!((head.framing, head.content_length, head.keeps_alive), (Framing::None, length, true), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_breaks_a_rule_is_malformed_at_the_line_that_does() {
+        let table: [&[u8]; 68] = [
+            // RFC 9112 section 4.
+            b"HTTP/1.1  200 OK\r\n",
+            b"HTTP/1.1\t200 OK\r\n",
+            b"HTTP/1.1 20 OK\r\n",
+            b"HTTP/1.1 2000 OK\r\n",
+            b"HTTP/1.1 200OK\r\n",
+            b"HTTP/1.1 200\tOK\r\n",
+            b"HTTP/1.1 099 X\r\n",
+            b"HTTP/1.1 000 X\r\n",
+            b"HTTP/1.1 20x OK\r\n",
+            b"HTTP/1.1 -20 OK\r\n",
+            b"HTTP/1.1 +20 OK\r\n",
+            b"HTTP/1.1 200 O\0K\r\n",
+            b"HTTP/1.1 200 O\rK\r\n",
+            b"HTTP/1.1 200 O\x7fK\r\n",
+            b"HTTP/1.1 200 OK\n",
+            b"HTTP/1.1 200\n",
+            b"HTTP/1.1 200 OK\r\r\n",
+            b" HTTP/1.1 200 OK\r\n",
+            b"\r\nHTTP/1.1 200 OK\r\n",
+            b"\nHTTP/1.1 200 OK\r\n",
+            b"http/1.1 200 OK\r\n",
+            b"HTTP/1.2 200 OK\r\n",
+            b"HTTP/2.0 200 OK\r\n",
+            b"HTTP/2 200 OK\r\n",
+            b"HTTP/0.9 200 OK\r\n",
+            b"HTTP/1.10 200 OK\r\n",
+            b"ICY 200 OK\r\n",
+            b"220 mail.example ESMTP\r\n",
+            b"<html>",
+            b"\x15\x03\x03\x00\x02\x02\x28",
+            b"GET / HTTP/1.1\r\n",
+            // RFC 9112 sections 2.2 and 5, RFC 9110 section 5.5.
+            b"HTTP/1.1 200 OK\r\nX: a\n",
+            b"HTTP/1.1 200 OK\r\nX: a\r\n\n",
+            b"HTTP/1.1 200 OK\r\n\n",
+            b"HTTP/1.1 200 OK\r\nX: a\rb\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\0b\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\x0bb\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\x7fb\r\n",
+            b"HTTP/1.1 200 OK\r\nX : a\r\n",
+            b"HTTP/1.1 200 OK\r\nX Y: a\r\n",
+            b"HTTP/1.1 200 OK\r\nX\xe9: a\r\n",
+            b"HTTP/1.1 200 OK\r\n: a\r\n",
+            b"HTTP/1.1 200 OK\r\nno colon\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n",
+            b"HTTP/1.1 200 OK\r\n X: a\r\n",
+            b"HTTP/1.1 200 OK\r\nX: a\r\n\t\r\n",
+            // RFC 9110 section 8.6.
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5,\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: ,5\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: \r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5 5\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5;x\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n",
+            // RFC 9112 sections 6.1 and 6.3.
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked;q=1\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: \r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ];
+        for bytes in table {
+            assert_eq!(judge(bytes), Progress::Malformed, "{}", bytes.escape_ascii());
+            assert_eq!(judge_in_pieces(bytes, 1, false), Progress::Malformed, "{}", bytes.escape_ascii());
+            assert_eq!(ResponseParser::new(true).advance(bytes), Progress::Malformed, "HEAD: {}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_bytes_and_fields() {
+        let with_value = |bytes: usize| format!("HTTP/1.1 204 X\r\nX: {}\r\n\r\n", "y".repeat(bytes - 23)).into_bytes();
+        assert_eq!(found(&with_value(HEAD_BYTES)).length, HEAD_BYTES);
+        let large = with_value(HEAD_BYTES + 1);
+        assert_eq!(judge(&large), Progress::Malformed);
+        assert_eq!(judge(&large[..HEAD_BYTES]), Progress::Incomplete);
+        assert_eq!(judge_in_pieces(&large, HEAD_BYTES / 2, false), Progress::Malformed);
+        let with_fields = |count: usize| format!("HTTP/1.1 204 X\r\n{}\r\n", "X: y\r\n".repeat(count)).into_bytes();
+        assert_eq!(found(&with_fields(FIELDS)).fields, FIELDS);
+        assert_eq!(judge(&with_fields(FIELDS + 1)), Progress::Malformed);
+    }
+
+    /// Parts of heads, of which most keep the rules.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("HTTP/1.1 200 OK\r\n".to_owned()),
+            Just("HTTP/1.0 304\r\n".to_owned()),
+            Just("Content-Length: 5\r\n".to_owned()),
+            Just("Transfer-Encoding: chunked\r\n".to_owned()),
+            Just("Connection: close, x\r\n".to_owned()),
+            Just("\r\n".to_owned()),
+            "[a-z]{1,3}:[ -~]{0,6}\r\n",
+            "[HTP/1. 0-9a-z:\r\n\t,]{0,5}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_is_judged_the_same_however_it_is_cut_up(
+            pieces in prop::collection::vec(piece(), 0..8),
+            is_whole in any::<bool>(),
+            is_head in any::<bool>(),
+            cut in 1_usize..40,
+        ) {
+            let start = if is_whole { "HTTP/1.1 200 OK\r\n" } else { "" };
+            let bytes = format!("{start}{}\r\n", pieces.concat()).into_bytes();
+            let whole = ResponseParser::new(is_head).advance(&bytes);
+            prop_assert_eq!(whole, judge_in_pieces(&bytes, cut, is_head));
+        }
+
+        #[test]
+        fn what_is_found_another_parser_finds_with_the_same_status_length_and_fields(
+            pieces in prop::collection::vec(piece(), 0..8),
+        ) {
+            let bytes = format!("HTTP/1.1 200 OK\r\n{}\r\n", pieces.concat()).into_bytes();
+            if let Progress::Complete(head) = judge(&bytes) {
+                let mut lines = [httparse::EMPTY_HEADER; FIELDS];
+                let mut response = httparse::Response::new(&mut lines);
+                prop_assert_eq!(response.parse(&bytes), Ok(httparse::Status::Complete(head.length)));
+                prop_assert_eq!(response.code, Some(head.status.as_u16()));
+                let theirs: Vec<_> = response.headers.iter().map(|line| (line.name.as_bytes(), line.value)).collect();
+                let ours: Vec<_> = fields(&bytes[..head.length]).collect();
+                prop_assert_eq!(ours.len(), head.fields);
+                prop_assert_eq!(ours, theirs);
+            }
+        }
+    }
+}
