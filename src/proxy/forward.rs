@@ -68,13 +68,16 @@ pub async fn forward<J: Judge>(
         let nothing = Content::new(Received::new(false), Framing::None);
         return Ok(Response::from_parts(parts, UpstreamBody::new(nothing, None, None, idle, idle_timeout)));
     }
+    let content = Content::new(received, head.framing);
+    if content.is_broken() {
+        return Err(Failure::UpstreamMalformed.into());
+    }
     upstream_head::clean(&mut parts, head.content_length);
     parts.version = Version::HTTP_11;
     let may_keep = head.keeps_alive && (outgoing.goes_on() || outgoing.is_sent());
     let keep = may_keep.then_some(settings.limits.upstream_pool_idle_timeout);
     let outgoing = Some(outgoing).filter(Outgoing::goes_on);
     let lease = Lease { connection, outgoing, pools: worker.pools.clone(), keep, permit };
-    let content = Content::new(received, head.framing);
     let idle_timeout = settings.limits.upstream_body_idle_timeout;
     Ok(Response::from_parts(parts, UpstreamBody::new(content, Some(lease), upload, idle, idle_timeout)))
 }

@@ -36,6 +36,10 @@ pub struct UpstreamBody {
     idle: Alarm,
     idle_timeout: Duration,
     waits_for_upstream: bool,
+    /// Whether something was passed on that may not be with the client yet.
+    is_passing: bool,
+    /// Why the body breaks off, once what came before is with the client.
+    broken: Option<Failure>,
 }
 
 /// What is held as long as a response is read.
@@ -64,7 +68,17 @@ impl UpstreamBody {
         idle_timeout: Duration,
     ) -> Self {
         idle.clear();
-        let mut body = Self { content, lease, trailers: None, upload, idle, idle_timeout, waits_for_upstream: false };
+        let mut body = Self {
+            content,
+            lease,
+            trailers: None,
+            upload,
+            idle,
+            idle_timeout,
+            waits_for_upstream: false,
+            is_passing: true,
+            broken: None,
+        };
         if body.content.has_ended() {
             body.finish();
         }
@@ -115,7 +129,18 @@ impl UpstreamBody {
         }
     }
 
+    /// The response breaks off. A turn passes before that is said: whoever hears it lets go of what it has not written.
+    fn break_off(&mut self, failure: Failure, cx: &mut Context<'_>) -> Poll<BodyFault> {
+        if !std::mem::take(&mut self.is_passing) {
+            return Poll::Ready(self.fail(failure));
+        }
+        self.broken = Some(failure);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<BodyFault> {
+        self.is_passing = false;
         if !self.waits_for_upstream {
             self.waits_for_upstream = true;
             self.idle.set(self.idle_timeout);
@@ -154,6 +179,9 @@ impl Body for UpstreamBody {
             return Poll::Ready(Some(Err(fault)));
         }
         let body = &mut *self;
+        if let Some(failure) = body.broken {
+            return body.break_off(failure, cx).map(|fault| Some(Err(fault)));
+        }
         let Some(lease) = &mut body.lease else {
             return Poll::Ready(body.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         };
@@ -163,13 +191,14 @@ impl Body for UpstreamBody {
         body.progress();
         match data {
             Ok(data) => {
+                body.is_passing = true;
                 if body.content.has_ended() {
                     body.finish();
                 }
                 let frame = data.map(Frame::data).or_else(|| body.trailers.take().map(Frame::trailers));
                 Poll::Ready(frame.map(Ok))
             }
-            Err(failure) => Poll::Ready(Some(Err(body.fail(failure)))),
+            Err(failure) => body.break_off(failure, cx).map(|fault| Some(Err(fault))),
         }
     }
 

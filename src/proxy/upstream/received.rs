@@ -138,6 +138,11 @@ impl Content {
         self.then == Then::End && self.ahead.is_empty()
     }
 
+    /// Whether the framing is broken before any data.
+    pub fn is_broken(&self) -> bool {
+        self.then == Then::Broken && self.ahead.is_empty()
+    }
+
     /// Whether something has come behind the end, which is an answer to nothing.
     pub fn has_surplus(&self) -> bool {
         self.has_surplus
