@@ -30,7 +30,7 @@ use super::upstream::connect::connect;
 use super::upstream::connection::Connection;
 use super::upstream::outgoing::{self, Outgoing, SendError};
 use super::upstream::received::{Content, Received};
-use super::upstream::response_head::{Framing, ResponseHead};
+use super::upstream::response_head::ResponseHead;
 use super::upstream_body::{Lease, UpstreamBody};
 use super::upstream_head;
 
@@ -65,8 +65,7 @@ pub async fn forward<J: Judge>(
         let idle_timeout = settings.limits.upgraded_idle_timeout;
         let (client, judge, upstream_side) = (Rc::clone(client), judge(), (connection, received.into_rest()));
         Tunnel { client, client_side, upstream_side, idle_timeout, judge, permit }.start();
-        let nothing = Content::new(Received::new(false), Framing::None);
-        return Ok(Response::from_parts(parts, UpstreamBody::new(nothing, None, None, idle, idle_timeout)));
+        return Ok(Response::from_parts(parts, UpstreamBody::none()));
     }
     let content = Content::new(received, head.framing);
     if content.is_broken() {
@@ -76,10 +75,10 @@ pub async fn forward<J: Judge>(
     parts.version = Version::HTTP_11;
     let may_keep = head.keeps_alive && (outgoing.goes_on() || outgoing.is_sent());
     let keep = may_keep.then_some(settings.limits.upstream_pool_idle_timeout);
-    let outgoing = Some(outgoing).filter(Outgoing::goes_on);
+    let outgoing = outgoing.goes_on().then(|| Box::new(outgoing));
     let lease = Lease { connection, outgoing, pools: worker.pools.clone(), keep, permit };
     let idle_timeout = settings.limits.upstream_body_idle_timeout;
-    Ok(Response::from_parts(parts, UpstreamBody::new(content, Some(lease), upload, idle, idle_timeout)))
+    Ok(Response::from_parts(parts, UpstreamBody::new(content, lease, upload, idle, idle_timeout)))
 }
 
 /// An upgrade that the client asked for.

@@ -28,6 +28,12 @@ use super::upstream::response_head::trailer_fields;
 /// The body of an upstream's response.
 #[derive(Debug)]
 pub struct UpstreamBody {
+    /// None where there is nothing to read. Boxed, since it is large and handed on often.
+    reading: Option<Box<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
     content: Content,
     /// None once the response was read whole, or has failed.
     lease: Option<Lease>,
@@ -48,7 +54,7 @@ pub struct Lease {
     /// The connection that the response comes on.
     pub connection: Connection,
     /// What of the request is still to be sent on it; none where nothing is.
-    pub outgoing: Option<Outgoing<RequestBody>>,
+    pub outgoing: Option<Box<Outgoing<RequestBody>>>,
     /// Where it goes back to.
     pub pools: Pools,
     /// For how long it may be kept there; none where it may not.
@@ -58,19 +64,24 @@ pub struct Lease {
 }
 
 impl UpstreamBody {
-    /// A body that is read under `lease`; none where its connection is something else by now. `upload` is the request's
-    /// body, which may still be on its way; `idle` counts `idle_timeout`.
+    /// The body of a response that has none.
+    pub const fn none() -> Self {
+        Self { reading: None }
+    }
+
+    /// A body that is read under `lease`. `upload` is the request's body, which may still be on its way; `idle` counts
+    /// `idle_timeout`.
     pub fn new(
         content: Content,
-        lease: Option<Lease>,
+        lease: Lease,
         upload: Option<Rc<Upload>>,
         idle: Alarm,
         idle_timeout: Duration,
     ) -> Self {
         idle.clear();
-        let mut body = Self {
+        let mut reading = Reading {
             content,
-            lease,
+            lease: Some(lease),
             trailers: None,
             upload,
             idle,
@@ -79,12 +90,14 @@ impl UpstreamBody {
             is_passing: true,
             broken: None,
         };
-        if body.content.has_ended() {
-            body.finish();
+        if reading.content.has_ended() {
+            reading.finish();
         }
-        body
+        Self { reading: (!reading.is_end_stream()).then(|| Box::new(reading)) }
     }
+}
 
+impl Reading {
     /// The response was read whole.
     fn finish(&mut self) {
         let Some(Lease { connection, outgoing, pools, keep, .. }) = self.lease.take() else { return };
@@ -167,6 +180,39 @@ fn trailers(section: &[u8]) -> Option<HeaderMap> {
     passable_trailers(Frame::trailers(fields))?.into_trailers().ok()
 }
 
+impl Reading {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(fault) = self.send(cx) {
+            return Poll::Ready(Some(Err(fault)));
+        }
+        if let Some(failure) = self.broken {
+            return self.break_off(failure, cx).map(|fault| Some(Err(fault)));
+        }
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        };
+        let Poll::Ready(data) = self.content.poll_data(&mut lease.connection, cx) else {
+            return self.wait(cx).map(|fault| Some(Err(fault)));
+        };
+        self.progress();
+        match data {
+            Ok(data) => {
+                self.is_passing = true;
+                if self.content.has_ended() {
+                    self.finish();
+                }
+                let frame = data.map(Frame::data).or_else(|| self.trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
+            }
+            Err(failure) => self.break_off(failure, cx).map(|fault| Some(Err(fault))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.has_ended() && self.trailers.is_none()
+    }
+}
+
 impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BodyFault;
@@ -175,38 +221,15 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        if let Some(fault) = self.send(cx) {
-            return Poll::Ready(Some(Err(fault)));
-        }
-        let body = &mut *self;
-        if let Some(failure) = body.broken {
-            return body.break_off(failure, cx).map(|fault| Some(Err(fault)));
-        }
-        let Some(lease) = &mut body.lease else {
-            return Poll::Ready(body.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
-        };
-        let Poll::Ready(data) = body.content.poll_data(&mut lease.connection, cx) else {
-            return body.wait(cx).map(|fault| Some(Err(fault)));
-        };
-        body.progress();
-        match data {
-            Ok(data) => {
-                body.is_passing = true;
-                if body.content.has_ended() {
-                    body.finish();
-                }
-                let frame = data.map(Frame::data).or_else(|| body.trailers.take().map(Frame::trailers));
-                Poll::Ready(frame.map(Ok))
-            }
-            Err(failure) => body.break_off(failure, cx).map(|fault| Some(Err(fault))),
-        }
+        self.reading.as_mut().map_or(Poll::Ready(None), |reading| reading.poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.has_ended() && self.trailers.is_none()
+        self.reading.as_ref().is_none_or(|reading| reading.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.content.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+        let remaining = self.reading.as_ref().map_or(Some(0), |reading| reading.content.remaining());
+        remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_body_is_taken_out_of_each_framing_up_to_its_end_and_no_further() {
-        let table: [(Framing, &[u8], &[u8], usize, Then); 14] = [
+        type Row = (Framing, &'static [u8], &'static [u8], usize, Then);
+        let table: [Row; 14] = [
             (Framing::Length(5), b"helloHTTP", b"hello", 5, Then::End),
             (Framing::Length(5), b"hell", b"hell", 4, Then::More),
             (Framing::Length(u64::MAX), b"hell", b"hell", 4, Then::More),

@@ -33,18 +33,25 @@ const LEAST_READ_BYTES: usize = 1_024;
 /// The beginning of an answer, up to its head.
 #[derive(Debug)]
 pub struct Received {
-    buffer: BytesMut,
-    read_bytes: usize,
+    reader: Reader,
     is_head: bool,
     parser: ResponseParser,
     /// Bytes that have come since the request.
     since_request: usize,
 }
 
+/// What was read and not taken yet.
+#[derive(Debug)]
+struct Reader {
+    buffer: BytesMut,
+    /// How much is read at once.
+    read_bytes: usize,
+}
+
 /// The body of an answer.
 #[derive(Debug)]
 pub struct Content {
-    received: Received,
+    reader: Reader,
     decoder: Decoder,
     /// Data that was found and not asked for yet.
     ahead: Bytes,
@@ -56,7 +63,8 @@ impl Received {
     /// Nothing yet of the answer to a request, which was HEAD or not.
     pub fn new(is_head: bool) -> Self {
         let parser = ResponseParser::new(is_head);
-        Self { buffer: BytesMut::new(), read_bytes: FIRST_READ_BYTES, is_head, parser, since_request: 0 }
+        let reader = Reader { buffer: BytesMut::new(), read_bytes: FIRST_READ_BYTES };
+        Self { reader, is_head, parser, since_request: 0 }
     }
 
     /// Whether a byte of the answer has come.
@@ -74,22 +82,22 @@ impl Received {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(ResponseHead, Bytes), Failure>> {
         loop {
-            match self.parser.advance(&self.buffer) {
+            match self.parser.advance(&self.reader.buffer) {
                 Progress::Malformed => return Poll::Ready(Err(Failure::UpstreamMalformed)),
                 Progress::Complete(head) if is_interim(&head) => {
-                    self.buffer.advance(head.length);
+                    self.reader.buffer.advance(head.length);
                     self.parser = ResponseParser::new(self.is_head);
                     continue;
                 }
                 Progress::Complete(head) => {
-                    return Poll::Ready(Ok((head, self.buffer.split_to(head.length).freeze())));
+                    return Poll::Ready(Ok((head, self.reader.buffer.split_to(head.length).freeze())));
                 }
                 Progress::Incomplete => {}
             }
             if self.since_request > BYTES_TO_HEAD {
                 return Poll::Ready(Err(Failure::UpstreamMalformed));
             }
-            match ready!(self.poll_more(connection, cx)) {
+            match ready!(self.reader.poll_more(connection, cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Failure::UpstreamClosed)),
                 Ok(bytes) => self.since_request += bytes,
             }
@@ -98,9 +106,11 @@ impl Received {
 
     /// What has come behind the head.
     pub fn into_rest(self) -> Bytes {
-        self.buffer.freeze()
+        self.reader.buffer.freeze()
     }
+}
 
+impl Reader {
     /// Reads once. A socket that fills the buffer has more for us, and gets a larger one.
     fn poll_more(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let has_room = self.buffer.capacity() - self.buffer.len() >= LEAST_READ_BYTES;
@@ -128,7 +138,7 @@ impl Content {
     pub fn new(received: Received, framing: Framing) -> Self {
         let decoder = Decoder::new(framing);
         let then = if decoder.is_empty() { Then::End } else { Then::More };
-        let mut content = Self { received, decoder, ahead: Bytes::new(), then, has_surplus: false };
+        let mut content = Self { reader: received.reader, decoder, ahead: Bytes::new(), then, has_surplus: false };
         content.look_ahead();
         content
     }
@@ -179,7 +189,7 @@ impl Content {
                 Then::Broken => return Poll::Ready(Err(Failure::UpstreamMalformed)),
                 Then::More => {}
             }
-            match ready!(self.received.poll_more(connection, cx)) {
+            match ready!(self.reader.poll_more(connection, cx)) {
                 Ok(0) if self.decoder.ends_with_connection() => self.then = Then::End,
                 Ok(0) | Err(_) => return Poll::Ready(Err(Failure::UpstreamClosed)),
                 Ok(_) => {}
@@ -190,7 +200,7 @@ impl Content {
 
     /// Decodes up to the next data, so that an end that has come with data is known with them. The buffer is let go at the end.
     fn look_ahead(&mut self) {
-        let buffer = &mut self.received.buffer;
+        let buffer = &mut self.reader.buffer;
         while self.then == Then::More && self.ahead.is_empty() && !buffer.is_empty() {
             let decoded = self.decoder.decode(buffer);
             buffer.advance(decoded.data.start);
