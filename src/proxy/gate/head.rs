@@ -313,20 +313,22 @@ const fn is_target_byte(byte: u8) -> bool {
 /// Whether a target of HTTP/2 is one that could be sent on by HTTP/1.1: a path, or `*`, whose method is looked at later.
 pub fn is_path_or_asterisk(target: &[u8]) -> bool {
     match target {
-        [b'/', ..] => target.iter().all(|byte| is_target_byte(*byte)) && has_good_path(target),
+        [b'/', ..] => target.iter().all(|byte| is_target_byte(*byte)) && is_path_and_query(target),
         _ => target == b"*",
     }
 }
 
-fn has_good_path(target: &[u8]) -> bool {
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    !path.contains(&b'`')
+/// Whether the path and the query have no byte that `http::Uri` takes in the other one alone.
+fn is_path_and_query(target: &[u8]) -> bool {
+    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    !path.contains(&b'`') && !query.contains(&b'"')
 }
 
 /// Whether a target has a form that its method allows (RFC 9112 section 3.2); authority-form is CONNECT's alone.
 fn is_target(method: &[u8], target: &[u8]) -> bool {
     match target {
-        [b'/', ..] => has_good_path(target),
+        [b'/', ..] => is_path_and_query(target),
         b"*" => method == b"OPTIONS",
         // Absolute-form is rare with us, so that parsing it twice costs nothing.
         _ => http::Uri::try_from(target).is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some()),
@@ -366,7 +368,7 @@ mod tests {
             // RFC 9110 section 9.1: any token is a method.
             ("X-Y!z / HTTP/1.1\r\nhost:a\r\n\r\n", Framing::None),
             // RFC 9112 section 3.2.1 to 3.2.4.
-            ("GET /a/b?c=d&e=%20|{}^\"\\ HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None),
+            ("GET /a\"/b?c=d&e=%20|{}^\\ HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None),
             ("GET /?a`b HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None),
             ("GET //a/../b HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None),
             ("GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None),
@@ -399,7 +401,7 @@ mod tests {
     #[test]
     fn a_request_line_that_breaks_a_rule_is_refused() {
         use Rejection::*;
-        let table: [(&[u8], Rejection); 38] = [
+        let table: [(&[u8], Rejection); 39] = [
             // RFC 9112 section 3: exactly one space, nothing else.
             (b"GET  / HTTP/1.1\r\n", MalformedHead),
             (b"GET /  HTTP/1.1\r\n", MalformedHead),
@@ -438,6 +440,7 @@ mod tests {
             (b"GET http:///a HTTP/1.1\r\n", MalformedHead),
             (b"GET http://a/#f HTTP/1.1\r\n", MalformedHead),
             (b"GET /a`b HTTP/1.1\r\n", MalformedHead),
+            (b"GET /a?b\"c HTTP/1.1\r\n", MalformedHead),
             (b"GET /<a> HTTP/1.1\r\n", MalformedHead),
             (b"GET /\xc3\xa9 HTTP/1.1\r\n", MalformedHead),
             (b"GET /\0 HTTP/1.1\r\n", MalformedHead),
