@@ -108,8 +108,10 @@ impl Reading {
             (Some(outgoing), Some(upload)) => {
                 pools.tasks().spawn(outgoing.finish(connection, Rc::clone(upload)));
             }
-            _ if self.content.has_surplus() => {}
-            _ => pools.give_back(connection, keep),
+            // What would follow on this connection would be read as the rest of the request.
+            (Some(_), None) => {}
+            (None, _) if self.content.has_surplus() => {}
+            (None, _) => pools.give_back(connection, keep),
         }
     }
 
@@ -167,20 +169,7 @@ impl Reading {
             self.idle.clear();
         }
     }
-}
 
-/// The fields of a trailer section that are passed on; none where there are none.
-fn trailers(section: &[u8]) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::new();
-    for (name, value) in trailer_fields(section) {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            fields.append(name, value);
-        }
-    }
-    passable_trailers(Frame::trailers(fields))?.into_trailers().ok()
-}
-
-impl Reading {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         if let Some(fault) = self.send(cx) {
             return Poll::Ready(Some(Err(fault)));
@@ -231,5 +220,75 @@ impl Body for UpstreamBody {
     fn size_hint(&self) -> SizeHint {
         let remaining = self.reading.as_ref().map_or(Some(0), |reading| reading.content.remaining());
         remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// The fields of a trailer section that are passed on; none where there are none.
+fn trailers(section: &[u8]) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::new();
+    for (name, value) in trailer_fields(section) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            fields.append(name, value);
+        }
+    }
+    passable_trailers(Frame::trailers(fields))?.into_trailers().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::Request;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+    use crate::drain::LocalTasks;
+    use crate::proxy::gate::head::Framing;
+    use crate::proxy::sweep::Sweep;
+    use crate::proxy::upstream::received::Received;
+    use crate::proxy::upstream::testing::in_memory;
+    use crate::telemetry::counter::WorkerId;
+
+    #[tokio::test]
+    async fn a_connection_is_kept_only_where_the_request_was_sent_whole_and_nothing_is_left_over() {
+        const WHOLE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        for (capacity, answer, is_kept) in [
+            (1_000, WHOLE, true),
+            (1_000, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
+            (1_000, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello!", false),
+            // The server takes a part of the request, and answers all the same.
+            (8, WHOLE, false),
+        ] {
+            let (near, far) = tokio::io::duplex(capacity);
+            let (_requests, mut answers) = tokio::io::split(far);
+            let mut connection = in_memory(near);
+            let (request, ()) = Request::get("/a/path").body(()).expect("a request").into_parts();
+            let mut outgoing = Outgoing::new(&request, RequestBody::none(), Framing::None);
+            let mut received = Received::new(false);
+            let answering = answers.write_all(answer.as_bytes());
+            let reading = async {
+                let (head, _) = poll_fn(|cx| {
+                    let _ = outgoing.poll_send(&mut connection, cx);
+                    received.poll_head(&mut connection, cx)
+                })
+                .await
+                .expect("a head");
+                let (sweep, keep) = (Sweep::default(), Some(Duration::from_secs(9)));
+                let idle = sweep.alarm();
+                let pools = Pools::new(WorkerId(0), sweep, LocalTasks::default());
+                let outgoing = outgoing.goes_on().then(|| Box::new(outgoing));
+                let lease = Lease { connection, outgoing, pools: pools.clone(), keep, permit: None };
+                let content = Content::new(received, head.framing);
+                let mut body = UpstreamBody::new(content, lease, None, idle, Duration::from_secs(9));
+                while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                    assert!(frame.is_ok(), "{answer}");
+                }
+                pools.idle()
+            };
+            let tasks = tokio::task::LocalSet::new();
+            let (sent, idle) = tokio::join!(answering, tasks.run_until(reading));
+            assert!(sent.is_ok());
+            assert_eq!(idle, usize::from(is_kept), "{capacity}: {answer}");
+        }
     }
 }

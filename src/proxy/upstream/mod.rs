@@ -24,7 +24,7 @@ pub mod outgoing;
 pub mod pool;
 pub mod connect;
 #[cfg(test)]
-mod testing;
+pub(in crate::proxy) mod testing;
 
 pub use pool::Pools;
 pub use resolve::{keep_resolved, resolve_all};

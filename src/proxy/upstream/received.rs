@@ -204,7 +204,10 @@ impl Content {
         while self.then == Then::More && self.ahead.is_empty() && !buffer.is_empty() {
             let decoded = self.decoder.decode(buffer);
             buffer.advance(decoded.data.start);
-            self.ahead = buffer.split_to(decoded.data.len()).freeze();
+            // Splitting nothing off would cost an allocation all the same.
+            if !decoded.data.is_empty() {
+                self.ahead = buffer.split_to(decoded.data.len()).freeze();
+            }
             self.then = decoded.then;
         }
         if self.then == Then::End && buffer.capacity() > 0 {

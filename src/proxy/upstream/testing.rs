@@ -1,4 +1,4 @@
-//! Connections to nowhere, for the tests of this folder.
+//! Connections to nowhere, for tests.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -25,6 +25,6 @@ pub(super) fn connection(upstream: &Upstream, stream: Stream) -> Connection {
 }
 
 /// The same over a stream in memory.
-pub(super) fn in_memory(io: impl Duplex + 'static) -> Connection {
+pub(in crate::proxy) fn in_memory(io: impl Duplex + 'static) -> Connection {
     connection(&upstream(), Stream::Other(RefCell::new(Box::new(io))))
 }
