@@ -7,7 +7,7 @@ default:
     @just --list
 
 # everything that CI runs
-check: fmt lint doc deny benches fuzz scripts test
+check: fmt lint doc deny benches instructions fuzz scripts test
 
 # formatting
 fmt:
@@ -16,6 +16,7 @@ fmt:
 # clippy, warnings denied
 lint:
     cargo clippy --all-targets -- -D warnings
+    cargo clippy --bench instructions -- -D warnings
 
 # all tests; SLUIS_REQUIRE_PEERS=1 makes a missing nginx, curl, promtool or chromium a failure
 test:
@@ -36,6 +37,10 @@ deny:
 # benchmarks compile and run once each, unoptimised
 benches:
     cargo test --benches
+
+# instructions that the steps of every request take, against what is recorded; needs valgrind and gungraun-runner
+instructions *FILTER:
+    bash tests/instructions.sh {{FILTER}}
 
 # every fuzz target for SECONDS each, with a nightly toolchain
 fuzz SECONDS="20":

@@ -6,9 +6,11 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
+/// What is markup, or ends a quoted value.
+const SPECIAL: [bool; 256] = byte_set(b"&<>\"'");
+
 /// Appends a text to an HTML page, fit for element content and for quoted attribute values.
 pub(super) fn push_html(out: &mut Vec<u8>, text: &str) {
-    const SPECIAL: [bool; 256] = byte_set(b"&<>\"'");
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| SPECIAL[usize::from(*byte)]) {
         let entity: &[u8] = match rest[at] {
@@ -23,6 +25,11 @@ pub(super) fn push_html(out: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// Whether a text is the same wherever it is written: visible ASCII without a character that is markup.
+pub(super) fn is_literal(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !SPECIAL[usize::from(byte)])
 }
 
 /// A table of the bytes that belong to a set; looking in it costs less than comparing with each.
@@ -81,7 +88,23 @@ mod tests {
         assert_eq!(shown("\u{200f}\u{5d0}\u{200e}", false), "\u{200f}\u{5d0}\u{200e}", "marks have no reach");
     }
 
+    #[test]
+    fn literal_is_what_is_the_same_in_every_form() {
+        for text in ["", "a.example", "xn--bcher-kva.a_b", "192.0.2.1", "[2001:db8::1]", "a b~"] {
+            assert!(is_literal(text), "{text}");
+        }
+        for text in ["<", "a>", "&amp;", "\"a", "'a'", "a\n", "\0", "\u{7f}", "\u{202e}", "\u{e9}", "a.example\t"] {
+            assert!(!is_literal(text), "{text:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn literal_text_is_written_as_it_is(text in "[ -~]{0,6}|.{0,6}") {
+            let visible = visible_pieces(&text, false).collect::<Vec<_>>().concat();
+            proptest::prop_assert!(!is_literal(&text) || (html(&text) == text && visible == text));
+        }
+
         #[test]
         fn escaped_text_has_no_markup_characters(text in ".*") {
             let escaped = html(&text);

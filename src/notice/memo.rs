@@ -13,6 +13,7 @@ use http::{HeaderMap, Response};
 use crate::blocklist::decision::Decision;
 use crate::host::HostName;
 
+use super::wire::{Preference, Preferences, Wire};
 use super::{Content, Notices, Prepared};
 
 /// Answers that are kept, of some 5 KiB each.
@@ -44,6 +45,14 @@ struct Entry {
     prepared: Prepared,
 }
 
+/// What an entry is found by.
+#[derive(Debug, Clone, Copy)]
+struct Key<'k> {
+    decision: &'k Arc<Decision>,
+    accept: &'k [u8],
+    languages: &'k [u8],
+}
+
 impl Memo {
     /// [`Notices::answer`], out of what is kept where that is the same.
     pub fn answer(
@@ -57,21 +66,65 @@ impl Memo {
         else {
             return notices.answer(decision, host, headers);
         };
+        let prepare = || notices.prepare(decision, host.as_str(), headers);
+        let answer = |prepared: &Prepared| prepared.answer(host.as_str());
+        self.with_prepared(notices, &Key { decision, accept, languages }, prepare, answer)
+    }
+
+    /// Appends the same answer as HTTP/1.1 has it on the wire. Where it is kept, and `out` has the room, nothing is allocated.
+    pub fn wire(
+        &self,
+        notices: &Arc<Notices>,
+        decision: &Arc<Decision>,
+        host: &HostName,
+        preferences: &Preferences<'_>,
+        wire: Wire<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let prepare = || notices.prepare(decision, host.as_str(), &preferences.fields());
+        let (Some(accept), Some(languages)) = (preferences.accept.short(), preferences.languages.short()) else {
+            return prepare().push_wire(host.as_str(), wire, out);
+        };
+        let push = |prepared: &Prepared| prepared.push_wire(host.as_str(), wire, out);
+        self.with_prepared(notices, &Key { decision, accept, languages }, prepare, push);
+    }
+
+    /// Does something with what is kept under a key, or else with what is made for it and then kept.
+    fn with_prepared<T>(
+        &self,
+        notices: &Arc<Notices>,
+        key: &Key<'_>,
+        prepare: impl FnOnce() -> Prepared,
+        then: impl FnOnce(&Prepared) -> T,
+    ) -> T {
         let mut kept = self.kept.borrow_mut();
         kept.belong_to(notices);
-        let is_same = |entry: &&Entry| {
-            Arc::ptr_eq(&entry.decision, decision) && *entry.accept == *accept && *entry.languages == *languages
-        };
-        if let Some(entry) = kept.entries.iter().find(is_same) {
-            return entry.prepared.answer(host.as_str());
+        if let Some(entry) = kept.entries.iter().find(|entry| entry.has(key)) {
+            return then(&entry.prepared);
         }
-        let prepared = notices.prepare(decision, host.as_str(), headers);
-        let response = prepared.answer(host.as_str());
+        let prepared = prepare();
+        let result = then(&prepared);
         if matches!(prepared.content, Content::Page(_)) {
-            let (accept, languages) = (accept.into(), languages.into());
-            kept.keep(Entry { decision: Arc::clone(decision), accept, languages, prepared });
+            let (accept, languages) = (key.accept.into(), key.languages.into());
+            kept.keep(Entry { decision: Arc::clone(key.decision), accept, languages, prepared });
         }
-        response
+        result
+    }
+}
+
+impl Entry {
+    fn has(&self, key: &Key<'_>) -> bool {
+        Arc::ptr_eq(&self.decision, key.decision) && *self.accept == *key.accept && *self.languages == *key.languages
+    }
+}
+
+impl<'r> Preference<'r> {
+    /// The value of the only line, where it is one that may be kept.
+    fn short(&self) -> Option<&'r [u8]> {
+        match self {
+            Self::Line(line) => (line.len() <= PREFERENCE_BYTES).then_some(line),
+            Self::Lines(_) => None,
+        }
     }
 }
 

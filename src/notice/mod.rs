@@ -27,6 +27,8 @@ pub mod problem;
 
 pub mod error_page;
 
+pub mod wire;
+
 pub mod memo;
 
 use std::path::Path;
@@ -48,6 +50,7 @@ use language::{Language, Languages};
 use negotiate::MediaType;
 use render::Page;
 use template::{Cut, Kind, Template};
+use wire::Beginning;
 
 pub use config::{Config, Operator};
 
@@ -136,7 +139,7 @@ impl Notices {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type.content_type()));
         fields.insert(CONTENT_LANGUAGE, pages.content_language.clone());
         self.insert_constant_fields(&mut fields, decision);
-        Prepared { status: status(decision), fields, content }
+        Prepared { status: status(decision), fields, content, beginning: Beginning::default() }
     }
 
     fn insert_constant_fields(&self, fields: &mut HeaderMap, decision: &Decision) {
@@ -163,6 +166,8 @@ struct Prepared {
     status: StatusCode,
     fields: HeaderMap,
     content: Content,
+    /// Made of status and fields, where the answer goes out as bytes.
+    beginning: Beginning,
 }
 
 #[derive(Debug, Clone)]

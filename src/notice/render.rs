@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::blocklist::decision::When;
 
-use super::escape::{push_display, push_html, visible_pieces};
+use super::escape::{is_literal, push_display, push_html, visible_pieces};
 use super::field::{Facts, Field, Isolation, Value};
 use super::template::{Cut, Form, Piece};
 
@@ -36,14 +36,30 @@ impl Page {
     /// The page for a host.
     pub(super) fn with_host(&self, host: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes.len() + self.hosts.len() * host.len());
+        self.push(host, &mut out);
+        out
+    }
+
+    /// Appends the page for a host.
+    pub(super) fn push(&self, host: &str, out: &mut Vec<u8>) {
+        let is_literal = is_literal(host);
         let mut copied = 0;
         for (at, form) in &self.hosts {
             out.extend_from_slice(&self.bytes[copied..*at]);
-            push_text(&mut out, host, *form, false);
+            if is_literal {
+                out.extend_from_slice(host.as_bytes());
+            } else {
+                push_text(out, host, *form, false);
+            }
             copied = *at;
         }
         out.extend_from_slice(&self.bytes[copied..]);
-        out
+    }
+
+    /// The bytes of the page for a host, without writing it where the host is written as it is, as every
+    /// [`HostName`](crate::host::HostName) is.
+    pub(super) fn length(&self, host: &str) -> usize {
+        if is_literal(host) { self.bytes.len() + self.hosts.len() * host.len() } else { self.with_host(host).len() }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::tls;
 
 pub mod limits;
 pub mod sweep;
+pub mod date;
 pub mod gate;
 pub mod error;
 pub mod request_body;
