@@ -237,7 +237,9 @@ proptest! {
         times in 1..3_usize,
         plan in plans(),
     ) {
-        response::check(&damaged(script.into_bytes(), &damages), asked, times, &plan);
+        let script = damaged(script.into_bytes(), &damages);
+        response::check_codec(&script, asked == Asked::Head, times * 3);
+        response::check(&script, asked, times, &plan);
     }
 
     /// No accepted host is another one to somebody else, and the reference and the program accept the same.

@@ -76,6 +76,11 @@ const REQUEST_PATH: &[&str] = &[
     "proxy/request_body.rs",
     "proxy/upstream_body.rs",
     "proxy/upstream_head.rs",
+    "proxy/upstream/response_head.rs",
+    "proxy/upstream/decoder.rs",
+    "proxy/upstream/connection.rs",
+    "proxy/upstream/received.rs",
+    "proxy/upstream/outgoing.rs",
     "proxy/upstream/pool.rs",
 ];
 

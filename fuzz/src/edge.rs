@@ -21,7 +21,8 @@ use sluis::proxy::context::{Shared, Worker};
 use sluis::proxy::route::Routes;
 use sluis::proxy::settings::Settings;
 use sluis::proxy::sweep::Sweep;
-use sluis::proxy::upstream::{Pools, Upstream, connect};
+use sluis::proxy::upstream::connection::{Connection, Stream};
+use sluis::proxy::upstream::{Pools, Upstream};
 use sluis::proxy::{Limits, RouteConfig, ServerConfig, UpstreamConfig, service};
 use sluis::telemetry::counter::WorkerId;
 use sluis::telemetry::metrics::Metrics;
@@ -131,7 +132,8 @@ impl Edge {
             self.origin.open.set(self.origin.open.get() + 1);
             self.tasks.spawn(Rc::clone(&self.origin).answer(theirs));
             let server = &self.upstream.servers()[0];
-            let connection = connect::drive(ours, server, &self.upstream, pools).await.expect("driven");
+            let stream = Stream::Other(RefCell::new(Box::new(ours)));
+            let connection = Connection::new(stream, server, &self.upstream, pools.worker());
             tokio::time::sleep(Duration::from_millis(1)).await;
             pools.give_back(connection, LONG);
         }

@@ -1,6 +1,10 @@
 //! A hostile origin: what of its bytes reaches a client, held against a strict reading of them (RFC 9112).
 //!
-//! Inside: the reading and the properties. Kept out: requests, which are plain here (`agreement.rs` has the others).
+//! Inside: the reading and the properties, of the codec alone and of the edge as a whole. Kept out: requests, which are plain
+//! here (`agreement.rs` has the others).
+
+use sluis::proxy::upstream::decoder::{Decoder, Then};
+use sluis::proxy::upstream::response_head::{Framing, Progress, ResponseHead, ResponseParser, fields};
 
 use super::edge::{Plan, run};
 use super::message::{Answer, answers};
@@ -57,6 +61,58 @@ pub fn check(script: &[u8], asked: Asked, times: usize, plan: &Plan) {
     }
 }
 
+/// The codec alone: the same verdict in pieces of `cut` and at once, and what it finds another parser and another reader
+/// find too.
+pub fn check_codec(bytes: &[u8], is_head: bool, cut: usize) {
+    let whole = ResponseParser::new(is_head).advance(bytes);
+    assert_eq!(whole, head_in_pieces(bytes, is_head, cut), "{}", bytes.escape_ascii());
+    let Progress::Complete(head) = whole else { return };
+    let ResponseHead { status, length, framing, .. } = head;
+    let mut lines = [httparse::EMPTY_HEADER; 100];
+    let mut response = httparse::Response::new(&mut lines);
+    assert_eq!(response.parse(bytes), Ok(httparse::Status::Complete(length)), "{}", bytes.escape_ascii());
+    assert_eq!(response.code, Some(status.as_u16()));
+    let theirs = response.headers.iter().map(|line| (line.name.as_bytes(), line.value));
+    assert!(fields(&bytes[..length]).eq(theirs), "other fields: {}", bytes.escape_ascii());
+    let body = &bytes[length..];
+    let decoded = decode(framing, body, body.len().max(1));
+    assert_eq!(decoded, decode(framing, body, cut), "{}", body.escape_ascii());
+    if framing == Framing::Chunked {
+        let mut expected = Vec::new();
+        let ending = read_chunked(body, &mut expected, &mut Vec::new());
+        let (data, then) = decoded;
+        match then {
+            Then::End => assert!(matches!(ending, Ending::Whole(_)) && data == expected, "{}", body.escape_ascii()),
+            Then::More => assert!(matches!(ending, Ending::Short), "{}", body.escape_ascii()),
+            // It bounds more than the other reader does.
+            Then::Broken => {}
+        }
+    }
+}
+
+fn head_in_pieces(bytes: &[u8], is_head: bool, cut: usize) -> Progress {
+    let mut parser = ResponseParser::new(is_head);
+    let ends = (0..bytes.len()).step_by(cut).map(|at| (at + cut).min(bytes.len()));
+    let mut verdicts = ends.map(|end| parser.advance(&bytes[..end]));
+    verdicts.find(|verdict| *verdict != Progress::Incomplete).unwrap_or(Progress::Incomplete)
+}
+
+/// The data of a body that comes in pieces of `cut`, and how it ended.
+fn decode(framing: Framing, body: &[u8], cut: usize) -> (Vec<u8>, Then) {
+    let (mut decoder, mut data) = (Decoder::new(framing), Vec::new());
+    for mut piece in body.chunks(cut) {
+        while !piece.is_empty() {
+            let decoded = decoder.decode(piece);
+            data.extend_from_slice(&piece[decoded.data]);
+            if decoded.then != Then::More {
+                return (data, decoded.then);
+            }
+            piece = &piece[decoded.consumed..];
+        }
+    }
+    (data, Then::More)
+}
+
 fn is_own_error(answer: &Answer) -> bool {
     matches!(answer.status, 502 | 504)
         && answer.field("proxy-status").is_some_and(|text| text.starts_with("edge; error="))
@@ -100,19 +156,13 @@ fn read_checked(mut bytes: &[u8], is_head: bool) -> Result<Reading, Reading> {
             }
             ([coding], []) if coding.eq_ignore_ascii_case(b"chunked") && !is_http_10 => {
                 if !has_none && !matches!(read_chunked(bytes, &mut body, &mut Vec::new()), Ending::Whole(_)) {
-                    return Err(doubtful_chunks(bytes));
+                    return Err(Reading::Short);
                 }
             }
             _ => return Err(Reading::Doubtful),
         }
         return Ok(Reading::Whole { status, body });
     }
-}
-
-/// hyper takes more for chunks than we let pass in a request (white space around a size, any bytes in an extension or a
-/// trailer): only what has no last chunk at all is short for certain.
-fn doubtful_chunks(bytes: &[u8]) -> Reading {
-    if bytes.contains(&b'0') { Reading::Doubtful } else { Reading::Short }
 }
 
 fn read_status_line(line: &[u8]) -> Option<(u16, bool)> {

@@ -23,7 +23,7 @@ pub struct ResponseBody {
 #[derive(Debug)]
 enum Content {
     Own(Bytes),
-    Upstream(Box<UpstreamBody>),
+    Upstream(UpstreamBody),
     Done,
 }
 
@@ -43,7 +43,7 @@ impl ResponseBody {
             exchange.complete();
             return Self { content: Content::Done, exchange };
         }
-        Self { content: Content::Upstream(Box::new(body)), exchange }
+        Self { content: Content::Upstream(body), exchange }
     }
 
     fn count(&self, bytes: usize) {
@@ -85,7 +85,7 @@ impl Body for ResponseBody {
                 Poll::Ready(self.pass_on(Some(Ok(frame)), true))
             }
             Content::Upstream(body) => {
-                let frame = std::task::ready!(Pin::new(&mut **body).poll_frame(cx));
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
                 let at_end = frame.is_none() || body.is_end_stream();
                 Poll::Ready(self.pass_on(frame, at_end))
             }

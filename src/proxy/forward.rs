@@ -4,17 +4,15 @@
 //! fields of the request, which are rewritten before (`headers.rs`), and the checks of the answer (`upstream_head.rs`).
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
-use http::{Extensions, Method, Request, Response, StatusCode, Version};
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
@@ -29,8 +27,10 @@ use super::sweep::Alarm;
 use super::upgrade::{Judge, Tunnel};
 use super::upstream::Upstream;
 use super::upstream::connect::connect;
-use super::upstream::pool::Connection;
-use super::upstream::received::Received;
+use super::upstream::connection::Connection;
+use super::upstream::outgoing::{self, Outgoing, SendError};
+use super::upstream::received::{Content, Received};
+use super::upstream::response_head::ResponseHead;
 use super::upstream_body::{Lease, UpstreamBody};
 use super::upstream_head;
 
@@ -53,28 +53,32 @@ pub async fn forward<J: Judge>(
     let worker = &*client.worker;
     let errand = Errand { worker, limits: &settings.limits, upstream };
     let upgrade = take_upgrade(&mut request);
-    let (request, upload) = errand.pack(request, client.protocol)?;
+    let sending = errand.pack(request, client.protocol)?;
     let permit = worker.pools.admit(upstream, &settings.limits).await?;
-    let mut answer = errand.send(request, upload.as_ref()).await?;
-    let idle = answer.alarm.take().unwrap_or_else(|| worker.sweep.alarm());
-    let idle_timeout = settings.limits.upstream_body_idle_timeout;
-    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let upstream_side = hyper::upgrade::on(&mut answer.response);
-        let (mut head, body) = answer.response.into_parts();
-        upstream_head::clean_switch(&mut head, upgrade.as_ref().map(|upgrade| &upgrade.token))?;
-        let client_side = upgrade.ok_or(Failure::UpstreamMalformed)?.client_side;
+    let upload = sending.upload.clone();
+    let Answer { head, bytes, received, connection, outgoing, alarm } = errand.send(sending).await?;
+    let idle = alarm.unwrap_or_else(|| worker.sweep.alarm());
+    let mut parts = upstream_head::parts(&head, &bytes)?;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        upstream_head::clean_switch(&mut parts, upgrade.as_ref().map(|upgrade| &upgrade.token))?;
+        let client_side = upgrade.filter(|_| outgoing.is_sent()).ok_or(Failure::UpstreamMalformed)?.client_side;
         let idle_timeout = settings.limits.upgraded_idle_timeout;
-        let (client, judge) = (Rc::clone(client), judge());
+        let (client, judge, upstream_side) = (Rc::clone(client), judge(), (connection, received.into_rest()));
         Tunnel { client, client_side, upstream_side, idle_timeout, judge, permit }.start();
-        return Ok(Response::from_parts(head, UpstreamBody::new(body, None, None, idle, idle_timeout)));
+        return Ok(Response::from_parts(parts, UpstreamBody::none()));
     }
-    let (mut head, body) = answer.response.into_parts();
-    upstream_head::clean(&mut head)?;
-    // A server that speaks HTTP/1.0 may close whenever it likes, and hyper would speak HTTP/1.0 to it from now on.
-    let keep = (head.version == Version::HTTP_11).then_some(settings.limits.upstream_pool_idle_timeout);
-    head.version = Version::HTTP_11;
-    let lease = Lease { connection: answer.connection, pools: worker.pools.clone(), keep, permit };
-    Ok(Response::from_parts(head, UpstreamBody::new(body, Some(lease), upload, idle, idle_timeout)))
+    let content = Content::new(received, head.framing);
+    if content.is_broken() {
+        return Err(Failure::UpstreamMalformed.into());
+    }
+    upstream_head::clean(&mut parts, head.content_length);
+    parts.version = Version::HTTP_11;
+    let may_keep = head.keeps_alive && (outgoing.goes_on() || outgoing.is_sent());
+    let keep = may_keep.then_some(settings.limits.upstream_pool_idle_timeout);
+    let outgoing = outgoing.goes_on().then(|| Box::new(outgoing));
+    let lease = Lease { connection, outgoing, pools: worker.pools.clone(), keep, permit };
+    let idle_timeout = settings.limits.upstream_body_idle_timeout;
+    Ok(Response::from_parts(parts, UpstreamBody::new(content, lease, upload, idle, idle_timeout)))
 }
 
 /// An upgrade that the client asked for.
@@ -102,21 +106,32 @@ struct Errand<'a> {
     upstream: &'a Upstream,
 }
 
+/// A request, framed for the upstream.
+struct Sending {
+    outgoing: Outgoing<RequestBody>,
+    /// None where it has no body.
+    upload: Option<Rc<Upload>>,
+    is_head: bool,
+    is_idempotent: bool,
+}
+
 /// A head that has come back, and the connection that the rest comes on.
 struct Answer {
-    response: Response<Incoming>,
+    head: ResponseHead,
+    bytes: Bytes,
+    /// What has come behind the head.
+    received: Received,
     connection: Connection,
+    /// What of the request is still to be sent.
+    outgoing: Outgoing<RequestBody>,
     /// The alarm that counted the time to the head, free again.
     alarm: Option<Alarm>,
 }
 
-/// What hyper says about a request that it was given.
-type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
-
 /// Why an attempt has no answer.
 enum Lost {
-    /// No byte of the request was written; here it is again.
-    Unsent(Box<Request<RequestBody>>),
+    /// No byte of the request was written.
+    Unsent,
     /// The request was sent and the connection ended before a byte of the answer.
     Silent,
     /// Anything else.
@@ -125,29 +140,29 @@ enum Lost {
 
 impl Errand<'_> {
     /// Frames a request for the upstream, and begins to follow its body where it has one.
-    fn pack(
-        &self,
-        request: Request<Incoming>,
-        protocol: Protocol,
-    ) -> Result<(Request<RequestBody>, Option<Rc<Upload>>), Fault> {
-        let (mut head, incoming) = request.into_parts();
-        frame(&mut head, &incoming);
-        head.version = Version::HTTP_11;
-        head.extensions = Extensions::new();
-        if incoming.is_end_stream() {
-            return Ok((Request::from_parts(head, RequestBody::none()), None));
-        }
-        let Worker { id, sweep, shared, .. } = self.worker;
-        let context = UploadContext { metrics: &shared.metrics, worker: *id, sweep, limits: self.limits };
-        let (body, upload) = RequestBody::new(incoming, protocol == Protocol::Http2, &context)?;
-        Ok((Request::from_parts(head, body), Some(upload)))
+    fn pack(&self, request: Request<Incoming>, protocol: Protocol) -> Result<Sending, Fault> {
+        let (head, incoming) = request.into_parts();
+        let framing = outgoing::framing(&incoming);
+        let (body, upload) = if incoming.is_end_stream() {
+            (RequestBody::none(), None)
+        } else {
+            let Worker { id, sweep, shared, .. } = self.worker;
+            let context = UploadContext { metrics: &shared.metrics, worker: *id, sweep, limits: self.limits };
+            let (body, upload) = RequestBody::new(incoming, protocol == Protocol::Http2, &context)?;
+            (body, Some(upload))
+        };
+        Ok(Sending {
+            outgoing: Outgoing::new(&head, body, framing),
+            upload,
+            is_head: head.method == Method::HEAD,
+            is_idempotent: is_idempotent(&head.method),
+        })
     }
 
     /// Sends a request until there is an answer, or it may not be sent again.
-    async fn send(&self, request: Request<RequestBody>, upload: Option<&Rc<Upload>>) -> Result<Answer, Fault> {
+    async fn send(&self, mut sending: Sending) -> Result<Answer, Fault> {
         let pools = &self.worker.pools;
-        let is_repeatable = upload.is_none() && is_idempotent(request.method());
-        let (mut request, mut failure, mut last_server) = (request, Failure::UpstreamClosed, None);
+        let (mut failure, mut last_server) = (Failure::UpstreamClosed, None);
         for attempt in 0..MAX_ATTEMPTS {
             let server = pools.choose(self.upstream, last_server)?;
             if attempt > 0 {
@@ -158,7 +173,7 @@ impl Errand<'_> {
             }
             last_server = Some(server.id());
             let pooled = if attempt == 0 { pools.take(server) } else { None };
-            let connection = match pooled {
+            let mut connection = match pooled {
                 Some(connection) => connection,
                 None => {
                     // Boxed, since it is rare and large: with it inside, every request would carry its size.
@@ -175,19 +190,22 @@ impl Errand<'_> {
                     }
                 }
             };
-            let copy = (is_repeatable && connection.is_reused()).then(|| copy_without_body(&request));
-            // Handed over here and not in the future that waits: what a future is given is moved into it, and a request is large.
-            let mut connection = connection;
-            connection.received.begin();
-            let sending = connection.sender.try_send_request(request);
-            match self.head(sending, connection, upload).await {
-                Ok(answer) => return Ok(answer),
+            let mut received = Received::new(sending.is_head);
+            let own_alarm = if sending.upload.is_none() { Some(self.worker.sweep.alarm()) } else { None };
+            match self.head(&mut sending, &mut connection, &mut received, own_alarm.as_ref()).await {
+                Ok((head, bytes)) => {
+                    let outgoing = sending.outgoing;
+                    return Ok(Answer { head, bytes, received, connection, outgoing, alarm: own_alarm });
+                }
                 Err(Lost::Failed(fault)) => return Err(fault),
-                Err(Lost::Unsent(unsent)) => request = *unsent,
+                Err(Lost::Unsent) => {}
                 // It may have been heard: what is said twice is kept a small part of all (`retry_budget.rs`).
                 Err(Lost::Silent) => {
-                    let copy = copy.filter(|_| pools.may_repeat(self.upstream));
-                    request = copy.ok_or(Failure::UpstreamClosed)?;
+                    let is_repeatable = sending.upload.is_none() && sending.is_idempotent && connection.is_reused();
+                    if !is_repeatable || !pools.may_repeat(self.upstream) {
+                        return Err(Failure::UpstreamClosed.into());
+                    }
+                    sending.outgoing.rewind();
                 }
             }
             failure = Failure::UpstreamClosed;
@@ -195,93 +213,70 @@ impl Errand<'_> {
         Err(failure.into())
     }
 
-    /// Waits for the head of the answer to a request that is being sent.
+    /// Sends a request, as far as the upstream takes it, and waits for the head of the answer.
     async fn head(
         &self,
-        sending: impl Future<Output = Sent>,
-        connection: Connection,
-        upload: Option<&Rc<Upload>>,
-    ) -> Result<Answer, Lost> {
+        sending: &mut Sending,
+        connection: &mut Connection,
+        received: &mut Received,
+        own_alarm: Option<&Alarm>,
+    ) -> Result<(ResponseHead, Bytes), Lost> {
         let started = Instant::now();
-        let own_alarm = if upload.is_none() { Some(self.worker.sweep.alarm()) } else { None };
-        let alarm = upload.map(|upload| upload.response_alarm()).or(own_alarm.as_ref());
+        let Sending { outgoing, upload, .. } = sending;
+        let alarm = upload.as_ref().map(|upload| upload.response_alarm()).or(own_alarm);
         if let Some(alarm) = alarm {
             alarm.set(self.limits.upstream_response_timeout);
         }
-        let mut sending = pin!(sending);
-        let sent = poll_fn(|cx| match sending.as_mut().poll(cx) {
-            Poll::Ready(sent) => Poll::Ready(Some(sent)),
-            Poll::Pending => alarm.map_or(Poll::Pending, |alarm| alarm.poll_due(cx).map(|()| None)),
+        let found = poll_fn(|cx| {
+            match outgoing.poll_send(connection, cx) {
+                Poll::Ready(Err(SendError::Body(fault))) => return Poll::Ready(Err(Lost::Failed(fault))),
+                Poll::Ready(Err(SendError::Connection)) if outgoing.is_untouched() => {
+                    return Poll::Ready(Err(Lost::Unsent));
+                }
+                // A server that has heard enough may have answered before it closed.
+                Poll::Ready(Err(SendError::Connection)) => {
+                    outgoing.give_up();
+                    if let Some(alarm) = alarm {
+                        alarm.set(self.limits.upstream_response_timeout);
+                    }
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            if let Poll::Ready(found) = received.poll_head(connection, cx) {
+                return Poll::Ready(found.map_err(|failure| lost(failure, outgoing, received, upload.as_deref())));
+            }
+            let due = alarm.map_or(Poll::Pending, |alarm| alarm.poll_due(cx));
+            due.map(|()| Err(Lost::Failed(blame(Failure::ResponseTimeout, upload.as_deref()))))
         })
         .await;
         let metrics = self.upstream.metrics();
-        let lost = match sent {
-            Some(Ok(response)) => {
-                connection.received.set_head();
-                metrics.count_request(self.worker.id, CodeClass::of(response.status().as_u16()));
+        match &found {
+            Ok((head, _)) => {
+                metrics.count_request(self.worker.id, CodeClass::of(head.status.as_u16()));
                 metrics.response_seconds.observe(self.worker.id, started.elapsed());
-                return Ok(Answer { response, connection, alarm: own_alarm });
             }
-            Some(Err(error)) => lost(error, &connection.received, upload),
-            None => Lost::Failed(blame(Failure::ResponseTimeout, upload)),
-        };
-        if !matches!(lost, Lost::Unsent(_)) {
-            metrics.count_request(self.worker.id, CodeClass::None);
+            Err(Lost::Unsent) => {}
+            Err(Lost::Silent | Lost::Failed(_)) => metrics.count_request(self.worker.id, CodeClass::None),
         }
-        Err(lost)
+        found
     }
 }
 
-/// Why hyper has no answer.
-fn lost(mut error: TrySendError<Request<RequestBody>>, received: &Received, upload: Option<&Rc<Upload>>) -> Lost {
-    if let Some(request) = error.take_message() {
-        return Lost::Unsent(Box::new(request));
-    }
-    let error = error.into_error();
-    let failure = if error.is_parse() || received.is_flood() {
-        Failure::UpstreamMalformed
-    } else if error.is_user() {
-        Failure::Internal
-    } else {
-        Failure::UpstreamClosed
-    };
+/// What it means that there is no head.
+fn lost(failure: Failure, outgoing: &Outgoing<RequestBody>, received: &Received, upload: Option<&Upload>) -> Lost {
     match blame(failure, upload) {
+        Fault::Failed(Failure::UpstreamClosed) if outgoing.is_untouched() => Lost::Unsent,
         Fault::Failed(Failure::UpstreamClosed) if !received.has_begun() => Lost::Silent,
         fault => Lost::Failed(fault),
     }
 }
 
 /// The client's fault where its body broke off, which ends the upstream's connection too.
-fn blame(failure: Failure, upload: Option<&Rc<Upload>>) -> Fault {
-    upload.and_then(|upload| upload.fault()).unwrap_or(Fault::Failed(failure))
+fn blame(failure: Failure, upload: Option<&Upload>) -> Fault {
+    upload.and_then(Upload::fault).unwrap_or(Fault::Failed(failure))
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2).
 fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
-}
-
-fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::none());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-/// Sets the fields that frame the body, from what was received and never from what was said of it (RFC 9112 section 6).
-/// hyper would drop the body of a GET whose length is not known; with the coding set, it does not.
-fn frame(head: &mut Parts, body: &Incoming) {
-    head.headers.remove(TRANSFER_ENCODING);
-    let had_length = head.headers.remove(CONTENT_LENGTH).is_some();
-    if body.is_end_stream() {
-        let may_have_content = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
-        if had_length || may_have_content {
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
-        }
-    } else if let Some(length) = body.size_hint().exact() {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    } else {
-        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
 }

@@ -1,8 +1,7 @@
 //! A client's body on its way to the upstream: counted, bounded, timed, and followed to its end.
 //!
-//! Inside: the body that is handed to the upstream's connection, and the [`Upload`] that both sides look at, which says
-//! whose fault it was when it breaks off. Kept out: framing, which hyper does by `size_hint` and `is_end_stream`, and
-//! what is answered (`forward.rs`).
+//! Inside: the body that is sent to the upstream, and the [`Upload`] that both sides look at, which says whose fault it was
+//! when it breaks off. Kept out: framing (`upstream/outgoing.rs`), and what is answered (`forward.rs`).
 
 use std::cell::Cell;
 use std::error::Error as _;
@@ -245,7 +244,7 @@ fn is_ended_by_us(error: &hyper::Error) -> bool {
 }
 
 /// Whether a body broke off because its framing is wrong: hyper's decoder says so by these kinds.
-pub fn is_malformed(error: &hyper::Error) -> bool {
+fn is_malformed(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +23,7 @@ use crate::drain::Phase;
 use super::context::Client;
 use super::sweep::Alarm;
 use super::upstream::admission::Permit;
+use super::upstream::connection::Connection;
 
 /// How often a tunnel looks whether the index has changed; with the sweep's tick well under the second that it has.
 pub const JUDGE_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,8 +47,8 @@ pub struct Tunnel<J> {
     pub client: Rc<Client>,
     /// The client's side, once the 101 is out.
     pub client_side: OnUpgrade,
-    /// The upstream's side.
-    pub upstream_side: OnUpgrade,
+    /// The upstream's side, and what it has sent behind its 101.
+    pub upstream_side: (Connection, Bytes),
     /// How long it lives without a byte either way.
     pub idle_timeout: Duration,
     /// Says whether it may go on.
@@ -76,11 +78,12 @@ impl<J: Judge> Tunnel<J> {
     async fn run(self) {
         let Self { client, client_side, upstream_side, idle_timeout, judge, permit: _permit } = self;
         let _active = Active::new(Rc::clone(&client));
-        let (Ok(client_side), Ok(upstream_side)) = (client_side.await, upstream_side.await) else { return };
+        let Ok(client_side) = client_side.await else { return };
+        let (mut upstream_side, first_words) = upstream_side;
         let mut watch = Watch::new(&client, idle_timeout, judge);
-        let (mut client_side, mut upstream_side) = (TokioIo::new(client_side), TokioIo::new(upstream_side));
+        let mut client_side = TokioIo::new(client_side);
         let half_closed_timeout = client.worker.settings().limits.keep_alive_timeout;
-        let mut ways = [Way::default(), Way::default()];
+        let mut ways = [Way::default(), Way { rest: first_words.to_vec(), ..Way::default() }];
         let end = poll_fn(|cx| {
             if let Some(end) = watch.verdict(&client, cx) {
                 return Poll::Ready(end);
@@ -158,7 +161,7 @@ impl<J: Judge> Watch<J> {
 fn poll_both(
     ways: &mut [Way; 2],
     client_side: &mut TokioIo<Upgraded>,
-    upstream_side: &mut TokioIo<Upgraded>,
+    upstream_side: &mut Connection,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let [up, down] = ways;

@@ -1,29 +1,40 @@
-//! What the head of an upstream's response may be, and what of it is passed on.
+//! What of the head of an upstream's response is passed on.
 //!
-//! Inside: the checks that hyper's client leaves out, as pure functions. Kept out: reading it, and our own fields.
+//! Inside: its fields as a map, and what of them is taken off, as pure functions. Kept out: the rules of a head
+//! (`upstream/response_head.rs`), reading it, and our own fields.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Response, StatusCode, Version};
 
 use crate::notice::SLUIS_DECISION;
 use crate::telemetry::outcome::Failure;
 
 use super::headers::remove_hop_by_hop;
+use super::upstream::response_head::{ResponseHead, fields};
 
-/// Checks the framing of a response and takes off what belongs to the upstream's connection. The transfer coding is gone
-/// with it: the client's side frames the body anew.
+/// A head that was found whole as the parts of a response, with every field that it has. The values are parts of `bytes`.
 ///
 /// # Errors
-/// [`Failure::UpstreamMalformed`] where the framing is ambiguous (RFC 9112 section 6.3): a transfer coding beside a
-/// length or other than chunked, lengths that differ or are no numbers. hyper looks at the last coding only, and not at
-/// all where the response has no body; another reader on the way might.
-pub fn clean(head: &mut Parts) -> Result<(), Failure> {
-    let has_coding = head.headers.contains_key(TRANSFER_ENCODING);
-    if has_coding && !is_chunked_alone(head) {
-        return Err(Failure::UpstreamMalformed);
+/// [`Failure::UpstreamMalformed`] for a field that cannot be passed on, which the rules of a head leave none of.
+pub fn parts(head: &ResponseHead, bytes: &Bytes) -> Result<Parts, Failure> {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = head.status;
+    parts.version = if head.is_http_10 { Version::HTTP_10 } else { Version::HTTP_11 };
+    parts.headers = HeaderMap::with_capacity(head.fields);
+    for (name, value) in fields(bytes) {
+        let name = HeaderName::from_bytes(name).map_err(|_| Failure::UpstreamMalformed)?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).map_err(|_| Failure::UpstreamMalformed)?;
+        parts.headers.append(name, value);
     }
-    settle_length(&mut head.headers, has_coding)?;
+    Ok(parts)
+}
+
+/// Takes off what belongs to the upstream's connection. The transfer coding is gone with it: the client's side frames the
+/// body anew. `content_length` is what the head says, however often it does.
+pub fn clean(head: &mut Parts, content_length: Option<u64>) {
+    settle_length(&mut head.headers, content_length);
     // RFC 9110 section 8.6 forbids it there, and a client that believes it waits for a body.
     if head.status == StatusCode::NO_CONTENT || head.status.is_informational() {
         head.headers.remove(CONTENT_LENGTH);
@@ -31,7 +42,16 @@ pub fn clean(head: &mut Parts) -> Result<(), Failure> {
     remove_hop_by_hop(&mut head.headers);
     // What is decided here, nobody else says.
     head.headers.remove(SLUIS_DECISION);
-    Ok(())
+}
+
+/// Makes one length of several that are the same (RFC 9110 section 8.6).
+fn settle_length(fields: &mut HeaderMap, content_length: Option<u64>) {
+    let Some(length) = content_length else { return };
+    let mut values = fields.get_all(CONTENT_LENGTH).iter();
+    let first = values.next().filter(|value| value.as_bytes().iter().all(u8::is_ascii_digit));
+    if first.is_none() || values.next().is_some() {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// Checks a 101 and leaves of its connection's fields those that the client needs. `asked` is the token of the request.
@@ -48,7 +68,7 @@ pub fn clean_switch(head: &mut Parts, asked: Option<&HeaderValue>) -> Result<(),
         return Err(Failure::UpstreamMalformed);
     }
     let token = token.clone();
-    clean(head)?;
+    clean(head, None);
     head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(UPGRADE, token);
     Ok(())
@@ -59,89 +79,34 @@ fn names_upgrade(fields: &HeaderMap) -> bool {
     tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
-fn is_chunked_alone(head: &Parts) -> bool {
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    let (Some(coding), None) = (codings.next(), codings.next()) else { return false };
-    head.version == Version::HTTP_11 && coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
-}
-
-/// Makes one length of several that are the same, and refuses every other case of doubt (RFC 9110 section 8.6).
-fn settle_length(fields: &mut HeaderMap, has_coding: bool) -> Result<(), Failure> {
-    let mut values = fields.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = values.next() else { return Ok(()) };
-    if has_coding {
-        return Err(Failure::UpstreamMalformed);
-    }
-    if values.next().is_none() && length(first.as_bytes()).is_some() {
-        return Ok(());
-    }
-    let mut lengths =
-        fields.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let only = lengths.next().and_then(length).ok_or(Failure::UpstreamMalformed)?;
-    if lengths.any(|other| length(other) != Some(only)) {
-        return Err(Failure::UpstreamMalformed);
-    }
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(only));
-    Ok(())
-}
-
-fn length(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii();
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    if digits { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Response;
-    use http::header::HeaderName;
+    use crate::proxy::upstream::response_head::{Progress, ResponseParser};
 
-    fn head(status: u16, version: Version, fields: &[(&str, &str)]) -> Parts {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-        *response.version_mut() = version;
-        for (name, value) in fields {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            response.headers_mut().append(name, HeaderValue::from_str(value).expect("a value"));
-        }
-        response.into_parts().0
+    fn read(head: &str) -> (Parts, Option<u64>) {
+        let Progress::Complete(found) = ResponseParser::new(false).advance(head.as_bytes()) else {
+            panic!("not a head: {head}");
+        };
+        (parts(&found, &Bytes::copy_from_slice(head.as_bytes())).expect("fields"), found.content_length)
     }
 
-    fn fields(head: &Parts) -> Vec<(&str, &str)> {
+    fn head(status: u16, version: &str, fields: &[(&str, &str)]) -> (Parts, Option<u64>) {
+        let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        read(&format!("HTTP/{version} {status} X\r\n{lines}\r\n"))
+    }
+
+    fn names_and_values(head: &Parts) -> Vec<(&str, &str)> {
         head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect()
     }
 
     #[test]
-    fn a_response_whose_framing_is_in_doubt_is_malformed() {
-        const LENGTH: &str = "content-length";
-        const CODING: &str = "transfer-encoding";
-        for sent in [
-            &[(CODING, "chunked"), (LENGTH, "5")][..],
-            &[(LENGTH, "5"), (CODING, "chunked")],
-            &[(CODING, "gzip, chunked")],
-            &[(CODING, "gzip"), (CODING, "chunked")],
-            &[(CODING, "chunked"), (CODING, "chunked")],
-            &[(CODING, "chunked, chunked")],
-            &[(CODING, "identity")],
-            &[(CODING, "xchunked")],
-            &[(CODING, "")],
-            &[(LENGTH, "5"), (LENGTH, "6")],
-            &[(LENGTH, "5, 6")],
-            &[(LENGTH, "5,")],
-            &[(LENGTH, "+5")],
-            &[(LENGTH, "-5")],
-            &[(LENGTH, "0x5")],
-            &[(LENGTH, "")],
-            &[(LENGTH, "99999999999999999999")],
-        ] {
-            for status in [200, 204, 304] {
-                let mut head = head(status, Version::HTTP_11, sent);
-                assert_eq!(clean(&mut head), Err(Failure::UpstreamMalformed), "{status} {sent:?}");
-            }
-        }
-        let mut old = head(200, Version::HTTP_10, &[(CODING, "chunked")]);
-        assert_eq!(clean(&mut old), Err(Failure::UpstreamMalformed));
+    fn every_field_is_there_with_its_value() {
+        let (parts, _) =
+            read("HTTP/1.0 404 Not Found\r\nX-A:1\r\nset-cookie: a=b\r\nSet-Cookie:\tc:d \r\nX-Empty:\r\n\r\n");
+        assert_eq!((parts.status, parts.version), (StatusCode::NOT_FOUND, Version::HTTP_10));
+        let expected = [("x-a", "1"), ("set-cookie", "a=b"), ("set-cookie", "c:d"), ("x-empty", "")];
+        assert_eq!(names_and_values(&parts), expected);
     }
 
     #[test]
@@ -151,14 +116,15 @@ mod tests {
             (200, &[("content-length", "5"), ("content-length", "5")], &[("content-length", "5")]),
             (200, &[("content-length", "5, 5")], &[("content-length", "5")]),
             (304, &[("content-length", "5")], &[("content-length", "5")]),
+            (304, &[("content-length", "5"), ("content-length", "5")], &[("content-length", "5")]),
             (204, &[("content-length", "0")], &[]),
             (200, &[("transfer-encoding", "Chunked"), ("trailer", "digest")], &[("trailer", "digest")]),
             (200, &[("connection", "close, x-inner"), ("x-inner", "1"), ("x-outer", "2")], &[("x-outer", "2")]),
             (200, &[("keep-alive", "timeout=5"), ("proxy-connection", "x"), ("upgrade", "websocket")], &[]),
         ] {
-            let mut head = head(status, Version::HTTP_11, sent);
-            assert_eq!(clean(&mut head), Ok(()), "{sent:?}");
-            assert_eq!(fields(&head), left, "{sent:?}");
+            let (mut head, length) = head(status, "1.1", sent);
+            clean(&mut head, length);
+            assert_eq!(names_and_values(&head), left, "{sent:?}");
         }
     }
 
@@ -175,13 +141,13 @@ mod tests {
             (Some(&asked), &[upgrade], false),
             (Some(&asked), &[("upgrade", "websocket")], false),
         ] {
-            let mut old = head(101, Version::HTTP_10, sent);
+            let (mut old, _) = head(101, "1.0", sent);
             assert_eq!(clean_switch(&mut old, asked), Err(Failure::UpstreamMalformed), "{sent:?} in HTTP/1.0");
-            let mut head = head(101, Version::HTTP_11, sent);
+            let (mut head, _) = head(101, "1.1", sent);
             assert_eq!(clean_switch(&mut head, asked).is_ok(), is_good, "{sent:?}");
             if is_good {
                 assert_eq!(
-                    fields(&head),
+                    names_and_values(&head),
                     [("sec-websocket-accept", "x"), ("connection", "upgrade"), ("upgrade", "WebSocket")]
                 );
             }

@@ -39,6 +39,19 @@ pub enum Follower {
     Chunked(Chunked),
 }
 
+/// What some bytes of a chunked body are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// So many are sizes, extensions, line ends or trailers: up to data or trailers, or all there are.
+    Framing(usize),
+    /// So many are data.
+    Data(usize),
+    /// The body ends after so many, which are framing.
+    End(usize),
+    /// After so many comes one that breaks the framing.
+    Broken(usize),
+}
+
 /// Where in a chunked body we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chunked {
@@ -98,24 +111,44 @@ impl Follower {
 impl Chunked {
     fn advance(&mut self, bytes: &[u8]) -> Followed {
         let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            if self.step == Step::Data {
-                let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len() - at);
-                self.size -= here as u64;
-                at += here;
-                if self.size == 0 {
-                    self.step = Step::DataCr;
-                }
-                continue;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            match self.advance_piece(rest) {
+                Piece::Framing(length) | Piece::Data(length) => at += length,
+                Piece::End(length) => return Followed::End(at + length),
+                Piece::Broken(length) => return Followed::Broken(at + length),
             }
-            match self.next(*byte) {
-                None => return Followed::Broken(at),
-                Some(Step::End) => return Followed::End(at + 1),
-                Some(step) => self.step = step,
-            }
-            at += 1;
         }
         Followed::More
+    }
+
+    /// Judges the next bytes as far as they are of one kind.
+    pub fn advance_piece(&mut self, bytes: &[u8]) -> Piece {
+        if self.step == Step::Data {
+            let here = usize::try_from(self.size).unwrap_or(usize::MAX).min(bytes.len());
+            self.size -= here as u64;
+            if self.size == 0 {
+                self.step = Step::DataCr;
+            }
+            return Piece::Data(here);
+        }
+        for (at, byte) in bytes.iter().enumerate() {
+            match (self.step, self.next(*byte)) {
+                (_, None) => return Piece::Broken(at),
+                (_, Some(Step::End)) => return Piece::End(at + 1),
+                (Step::SizeLf, Some(step)) => {
+                    self.step = step;
+                    return Piece::Framing(at + 1);
+                }
+                (_, Some(step)) => self.step = step,
+            }
+        }
+        Piece::Framing(bytes.len())
+    }
+
+    /// Whether the next byte is of the trailer section, or of the line that ends it.
+    pub fn is_in_trailers(&self) -> bool {
+        use Step::{EndLf, TrailerLf, TrailerName, TrailerStart, TrailerValue};
+        matches!(self.step, TrailerStart | TrailerName | TrailerValue | TrailerLf | EndLf)
     }
 
     /// The step after a byte that is not data; none where it breaks the framing.

@@ -10,6 +10,7 @@ use super::*;
 #[test]
 fn a_response_that_breaks_off_breaks_off_for_the_client() {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    const BROKEN: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n";
     for (script, failure) in [
         (&[HEAD, Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")][..], Failure::UpstreamClosed),
         (&[HEAD, Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"), Reset], Failure::UpstreamClosed),
@@ -17,17 +18,31 @@ fn a_response_that_breaks_off_breaks_off_for_the_client() {
         (&[HEAD, Send(CHUNKED), Reset], Failure::UpstreamClosed),
         (&[HEAD, Send(CHUNKED), Send("xyz\r\n"), WaitForEnd], Failure::UpstreamMalformed),
         (&[HEAD, Send(CHUNKED), WaitForEnd], Failure::BodyTimeout),
+        (&[HEAD, Send(BROKEN), WaitForEnd], Failure::UpstreamMalformed),
     ] {
         on_worker(async {
             let tasks = LocalTasks::default();
             let limits = short(|limits| limits.upstream_body_idle_timeout = MILLISECONDS_100);
             let (edge, _origin) = pair(&tasks, limits, &[script]).await;
             let answer = edge.ask(GET).await;
-            assert!(!answer.ends_with("0\r\n\r\n"), "{script:?}: {answer}");
+            // What had come before is with the client, and the end is not.
+            assert!(answer.contains("hello") && !answer.ends_with("0\r\n\r\n"), "{script:?}: {answer}");
             assert_eq!(edge.failure(), Some(failure), "{script:?}");
             until(|| edge.connections_active() == 0).await;
         });
     }
+}
+
+#[test]
+fn a_body_that_is_broken_from_the_start_is_502() {
+    on_worker(async {
+        let tasks = LocalTasks::default();
+        let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n";
+        let (edge, _origin) = pair(&tasks, Limits::default(), &[&[HEAD, Send(broken), WaitForEnd]]).await;
+        assert_eq!(status(&edge.ask(GET).await), "502");
+        assert_eq!(edge.failure(), Some(Failure::UpstreamMalformed));
+        until(|| edge.connections_active() == 0).await;
+    });
 }
 
 #[test]

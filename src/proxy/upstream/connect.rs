@@ -1,4 +1,4 @@
-//! A new connection to a server: TCP, TLS where it is configured, and the task that drives HTTP/1.1 on it.
+//! A new connection to a server: TCP, and TLS where it is configured.
 //!
 //! Inside: connecting within one deadline over all addresses, and what of it is counted. Kept out: which server, and how
 //! often to try (`pool.rs`, `forward.rs`).
@@ -6,35 +6,22 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::proxy::request_body::RequestBody;
-use crate::telemetry::counter::WorkerId;
-use crate::telemetry::metrics::{ConnectResult, UpstreamMetrics};
+use crate::telemetry::metrics::ConnectResult;
 use crate::telemetry::outcome::Failure;
 
 use super::Upstream;
-use super::pool::{Connection, Pools};
-use super::received::Received;
+use super::connection::{Connection, Stream};
+use super::pool::Pools;
 use super::server::Server;
 
-/// Bytes of a response's head, over which it is malformed: as with requests, an endless head would fill memory.
-pub const RESPONSE_HEAD_BYTES: usize = 64 * 1_024;
-
-/// Bytes that one connection buffers each way; large bodies move in pieces of this size.
-const BUFFER_BYTES: usize = 128 * 1_024;
-
-/// Connects to a server and starts to drive the connection, within `timeout` in all.
+/// Connects to a server, within `timeout` in all.
 ///
 /// # Errors
 /// [`Failure::ConnectRefused`], [`Failure::ConnectTimeout`] or [`Failure::UpstreamTls`]; counted, and the server is
@@ -69,39 +56,14 @@ pub async fn connect(
 }
 
 async fn open(server: &Server, upstream: &Upstream, pools: &Pools, deadline: Instant) -> Result<Connection, Failure> {
+    let made = |stream| Connection::new(stream, server, upstream, pools.worker());
     let tcp = open_tcp(&server.addresses(), first_address(), deadline).await?;
     // Without it, a request whose head and body are written apart waits for the server's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
-    let Some(tls) = server.tls() else { return drive(tcp, server, upstream, pools).await };
+    let Some(tls) = server.tls() else { return Ok(made(Stream::Tcp(tcp))) };
     let handshake = TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), tcp);
     let stream = timeout_at(deadline, handshake).await.map_err(|_| Failure::ConnectTimeout)?;
-    let stream = Box::new(stream.map_err(|_| Failure::UpstreamTls)?);
-    drive(stream, server, upstream, pools).await
-}
-
-/// Starts to drive HTTP/1.1 on a stream to a server that is open already.
-///
-/// # Errors
-/// [`Failure::Internal`], which hyper gives no reason to expect.
-pub async fn drive<T>(io: T, server: &Server, upstream: &Upstream, pools: &Pools) -> Result<Connection, Failure>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let received = Arc::new(Received::default());
-    let io = UpstreamIo { io, received: Arc::clone(&received) };
-    let handshake = http1::Builder::new()
-        .max_header_size(RESPONSE_HEAD_BYTES)
-        .max_buf_size(BUFFER_BYTES)
-        .handshake::<_, RequestBody>(TokioIo::new(io));
-    let (sender, driver) = handshake.await.map_err(|_| Failure::Internal)?;
-    let active = Active::new(Arc::clone(&upstream.metrics), pools.worker());
-    pools.tasks().spawn(async move {
-        let _active = active;
-        if let Err(error) = driver.with_upgrades().await {
-            tracing::debug!(%error, "an upstream connection ended");
-        }
-    });
-    Ok(Connection::new(sender, received, server.id()))
+    Ok(made(Stream::Tls(Box::new(stream.map_err(|_| Failure::UpstreamTls)?))))
 }
 
 /// With which address a connect begins: another one each time, so that all are used.
@@ -141,71 +103,6 @@ fn is_own_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
     Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
-}
-
-/// Counts a connection while it is there.
-#[derive(Debug)]
-struct Active {
-    metrics: Arc<UpstreamMetrics>,
-    worker: WorkerId,
-}
-
-impl Active {
-    fn new(metrics: Arc<UpstreamMetrics>, worker: WorkerId) -> Self {
-        metrics.connections_active.add(worker, 1);
-        Self { metrics, worker }
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.metrics.connections_active.add(self.worker, -1);
-    }
-}
-
-/// A stream to a server that counts what comes in.
-#[derive(Debug)]
-struct UpstreamIo<T> {
-    io: T,
-    received: Arc<Received>,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for UpstreamIo<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.received.is_flood() {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.received.add(buf.filled().len() - before);
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for UpstreamIo<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

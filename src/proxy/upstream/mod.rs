@@ -16,9 +16,15 @@ pub mod server;
 pub mod resolve;
 pub mod admission;
 pub mod retry_budget;
+pub mod response_head;
+pub mod decoder;
+pub mod connection;
 pub mod received;
+pub mod outgoing;
 pub mod pool;
 pub mod connect;
+#[cfg(test)]
+pub(in crate::proxy) mod testing;
 
 pub use pool::Pools;
 pub use resolve::{keep_resolved, resolve_all};

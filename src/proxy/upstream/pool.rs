@@ -11,18 +11,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use crate::drain::LocalTasks;
 use crate::proxy::Limits;
-use crate::proxy::request_body::RequestBody;
 use crate::proxy::sweep::{Alarm, Sweep};
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::outcome::Failure;
 
 use super::admission::{Admission, Permit, Share};
-use super::received::Received;
+use super::connection::Connection;
 use super::retry_budget::RetryBudget;
 use super::server::{Server, ServerId};
 use super::{Upstream, UpstreamId};
@@ -81,26 +79,6 @@ struct Idle {
     expires: Instant,
 }
 
-/// A connection to a server that can take a request.
-#[derive(Debug)]
-pub struct Connection {
-    pub(in crate::proxy) sender: SendRequest<RequestBody>,
-    pub(in crate::proxy) received: Arc<Received>,
-    server: ServerId,
-    is_reused: bool,
-}
-
-impl Connection {
-    pub(super) fn new(sender: SendRequest<RequestBody>, received: Arc<Received>, server: ServerId) -> Self {
-        Self { sender, received, server, is_reused: false }
-    }
-
-    /// Whether it has carried a request before: if it ends without an answer, the server may just have been closing it.
-    pub fn is_reused(&self) -> bool {
-        self.is_reused
-    }
-}
-
 impl Pools {
     /// The pools of a worker that knows nothing yet.
     pub fn new(worker: WorkerId, sweep: Sweep, tasks: LocalTasks) -> Self {
@@ -122,7 +100,7 @@ impl Pools {
     }
 
     /// The worker's tasks.
-    pub(super) fn tasks(&self) -> &LocalTasks {
+    pub(in crate::proxy) fn tasks(&self) -> &LocalTasks {
         &self.inner.tasks
     }
 
@@ -177,22 +155,22 @@ impl Pools {
         let mut servers = self.inner.servers.borrow_mut();
         let idle = &mut servers.get_mut(&server.id())?.idle;
         while let Some(Idle { mut connection, expires }) = idle.pop() {
-            if expires > now && connection.sender.is_ready() {
-                connection.is_reused = true;
+            if expires > now && connection.is_quiet() {
+                connection.set_reused();
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps a connection for `keep`, where it is ready for another request: the one before was sent whole, its response
-    /// read whole, and nothing is left over. hyper is ready exactly then; every other connection is closed.
+    /// Keeps a connection for `keep`. It must be ready for another request: the one before was sent whole, its response read
+    /// exactly to its end, and nothing is left over. One on which something has come since is closed.
     pub fn give_back(&self, connection: Connection, keep: Duration) {
-        if self.inner.is_closed.get() || !connection.sender.is_ready() {
+        if self.inner.is_closed.get() || !connection.is_quiet() {
             return;
         }
         let mut servers = self.inner.servers.borrow_mut();
-        let idle = &mut servers.entry(connection.server).or_default().idle;
+        let idle = &mut servers.entry(connection.server()).or_default().idle;
         if idle.len() < MAX_IDLE_PER_SERVER {
             idle.push(Idle { connection, expires: Instant::now() + keep });
             drop(servers);
@@ -281,11 +259,11 @@ async fn sweep_idle(inner: Weak<Inner>, alarm: Alarm) {
 }
 
 impl Inner {
-    /// Closes what was idle for too long, forgets what there is nothing to know of, and returns whether anything is left.
+    /// Closes what was idle for too long or is of no use any more, forgets what there is nothing to know of, and returns whether anything is left.
     fn sweep_once(&self, now: Instant) -> bool {
         let mut servers = self.servers.borrow_mut();
         servers.retain(|_, known| {
-            known.idle.retain(|idle| idle.expires > now && !idle.connection.sender.is_closed());
+            known.idle.retain(|idle| idle.expires > now && idle.connection.is_quiet());
             // A server that failed is remembered past its pause, so that the next failure pauses it for longer.
             let remembers = known.down_until.is_some_and(|until| until + LONGEST_PAUSE > now);
             remembers || !known.idle.is_empty()
