@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -99,10 +100,7 @@ impl LocalTasks {
         F: Future<Output = ()> + 'static,
     {
         let running = Running::new(Rc::clone(&self.inner));
-        tokio::task::spawn_local(async move {
-            let _running = running;
-            task.await;
-        });
+        tokio::task::spawn_local(Counted { task, running });
     }
 
     /// How many tasks run.
@@ -113,6 +111,23 @@ impl LocalTasks {
     /// Completes when no task runs.
     pub fn idle(&self) -> impl Future<Output = ()> + use<> {
         Idle { inner: Rc::clone(&self.inner) }
+    }
+}
+
+pin_project! {
+    /// A task with its count. An async block in its place would hold the task twice: as it was given, and as it is awaited.
+    struct Counted<F> {
+        #[pin]
+        task: F,
+        running: Running,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Counted<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().task.poll(cx)
     }
 }
 

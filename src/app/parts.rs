@@ -144,6 +144,7 @@ pub(super) fn settings(
     }
     Ok(Settings {
         server_name: config.server_name.clone(),
+        http1: config.http1,
         trusted_proxies: config.trusted_proxies.clone(),
         limits: config.limits.clone(),
         routes: Routes::new(&config.routes),

@@ -33,7 +33,7 @@ use ipnet::IpNet;
 
 use crate::document::{self, Report, Table};
 use crate::finding::{Finding, SourceText};
-use crate::proxy::DrainConfig;
+use crate::proxy::{DrainConfig, Http1Path};
 use crate::telemetry::logging;
 use crate::{admin, blocklist, notice, proxy};
 
@@ -127,6 +127,10 @@ fn build(check: Check<'_>, raw: Raw<'_>, random: u64) -> Config {
         upgrade_timeout: raw.server.upgrade_timeout.as_ref().map_or(Duration::from_secs(60), |found| found.value),
         proxy: proxy::Config {
             server_name: server_name.clone(),
+            http1: match raw.server.http1.as_ref().map(|found| found.value) {
+                Some("hyper") => Http1Path::Hyper,
+                _ => Http1Path::Fast,
+            },
             trusted_proxies: trusted_proxies(check, &raw.server),
             limits: raw.limits,
             routes,

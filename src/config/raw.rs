@@ -43,6 +43,7 @@ pub(super) struct Server<'d> {
     pub(super) drain_timeout: Option<Located<Duration>>,
     pub(super) upgrade_timeout: Option<Located<Duration>>,
     pub(super) trusted_proxies: Option<Texts<'d>>,
+    pub(super) http1: Option<Located<&'static str>>,
     pub(super) state_directory: Option<Text<'d>>,
 }
 
@@ -171,6 +172,7 @@ fn server(table: Reader<'_>) -> Server<'_> {
         drain_timeout: None,
         upgrade_timeout: table.duration("upgrade_timeout"),
         trusted_proxies: table.strings("trusted_proxies"),
+        http1: table.choice("http1"),
         state_directory: table.text("state_directory"),
     };
     if let Some(drain) = table.below("drain", "server.drain") {

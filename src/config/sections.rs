@@ -87,6 +87,12 @@ const SERVER: Section = Section {
             "CIDRs of the peers whose `X-Forwarded-*` and `Forwarded` are kept.",
         ),
         key(
+            "http1",
+            Kind::Choice(&["fast", "hyper"]),
+            "\"fast\"",
+            "How HTTP/1 is served: by a codec of our own where a request is plain beyond doubt, else by hyper; or by hyper alone.",
+        ),
+        key(
             "state_directory",
             Kind::Path,
             "none",

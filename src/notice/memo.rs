@@ -80,13 +80,13 @@ impl Memo {
         preferences: &Preferences<'_>,
         wire: Wire<'_>,
         out: &mut Vec<u8>,
-    ) {
+    ) -> usize {
         let prepare = || notices.prepare(decision, host.as_str(), &preferences.fields());
         let (Some(accept), Some(languages)) = (preferences.accept.short(), preferences.languages.short()) else {
             return prepare().push_wire(host.as_str(), wire, out);
         };
         let push = |prepared: &Prepared| prepared.push_wire(host.as_str(), wire, out);
-        self.with_prepared(notices, &Key { decision, accept, languages }, prepare, push);
+        self.with_prepared(notices, &Key { decision, accept, languages }, prepare, push)
     }
 
     /// Does something with what is kept under a key, or else with what is made for it and then kept.

@@ -203,7 +203,8 @@ impl Pages {
     }
 }
 
-fn status(decision: &Decision) -> StatusCode {
+/// The status of a notice: 451 where a legal demand is the basis, else 403.
+pub fn status(decision: &Decision) -> StatusCode {
     if decision.basis.is_legal_demand() { StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS } else { StatusCode::FORBIDDEN }
 }
 

@@ -77,8 +77,8 @@ impl Beginning {
 }
 
 impl Prepared {
-    /// Appends the whole response for a host.
-    pub(super) fn push_wire(&self, host: &str, wire: Wire<'_>, out: &mut Vec<u8>) {
+    /// Appends the whole response for a host, and says how many bytes of it are the body.
+    pub(super) fn push_wire(&self, host: &str, wire: Wire<'_>, out: &mut Vec<u8>) -> usize {
         let body_length = match &self.content {
             Content::Page(page) => page.length(host),
             Content::Whole(body) => body.len(),
@@ -89,10 +89,11 @@ impl Prepared {
         push_display(out, body_length);
         out.extend_from_slice(if wire.closes { b"\r\nconnection: close\r\n\r\n" } else { b"\r\n\r\n" });
         match &self.content {
-            _ if wire.is_head => {}
+            _ if wire.is_head => return 0,
             Content::Page(page) => page.push(host, out),
             Content::Whole(body) => out.extend_from_slice(body),
         }
+        body_length
     }
 }
 

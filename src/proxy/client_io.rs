@@ -9,11 +9,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::accept_limits::Place;
 use super::gate::state::ClientState;
+
+/// A stream that may be a socket with nothing between it and the bytes.
+pub trait Socket {
+    /// The socket.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Socket for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl Socket for DuplexStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl<T> Socket for Box<TlsStream<T>> {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl<T: Socket> Socket for ClientIo<T> {
+    fn socket(&self) -> Option<&TcpStream> {
+        self.io.socket()
+    }
+}
 
 /// A client's socket.
 #[derive(Debug)]

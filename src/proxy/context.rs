@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::blocklist::store::Blocklist;
 use crate::drain::{LocalTasks, Phase};
@@ -14,10 +15,13 @@ use crate::host::HostName;
 use crate::live::Live;
 use crate::notice::Notices;
 use crate::notice::memo::Memo;
+use crate::notice::wire::DATE_BYTES;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 
 use super::SniMismatch;
+use super::date::DateCell;
+use super::scratch::Scratch;
 use super::settings::Settings;
 use super::sweep::Sweep;
 use super::upstream::Pools;
@@ -52,12 +56,39 @@ pub struct Worker {
     pub pools: Pools,
     /// The notices that it has sent lately.
     pub notice_memo: Memo,
+    /// The date of its answers.
+    pub dates: DateCell,
+    /// Memory that its connections share.
+    pub scratch: Scratch,
 }
 
 impl Worker {
+    /// A worker that has served nobody yet.
+    pub fn new(id: WorkerId, shared: Arc<Shared>, phase: Phase) -> Self {
+        let (sweep, tasks) = (Sweep::default(), LocalTasks::default());
+        Self {
+            id,
+            shared,
+            pools: Pools::new(id, sweep.clone(), tasks.clone()),
+            sweep,
+            tasks,
+            phase: Cell::new(phase),
+            notice_memo: Memo::default(),
+            dates: DateCell::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
     /// The settings in force, to keep for one request.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.shared.settings.load().value)
+    }
+
+    /// The value of `Date` now.
+    pub fn date(&self) -> [u8; DATE_BYTES] {
+        // A clock before 1970 is no clock.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.dates.at(since.as_secs())
     }
 
     /// The counters of the request path.
@@ -90,14 +121,14 @@ pub struct Client {
     /// Who is there; an IPv4-mapped address is that IPv4 address.
     pub peer: IpAddr,
     /// What TLS said; none on plaintext.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<Box<ClientTls>>,
     /// The version of HTTP.
     pub protocol: Protocol,
     /// Whether the connection closes after the requests that it has begun: its age or its number of requests is
     /// reached, or the worker drains. The service then answers HTTP/1 with `Connection: close`.
     pub closing: Cell<bool>,
     /// HTTP/2: streams that were reset because the client broke the rules, and whose end is not accounted for yet.
-    pub broken_streams: Rc<Cell<u64>>,
+    pub broken_streams: Option<Rc<Cell<u64>>>,
 }
 
 /// What a client's TLS handshake said.
@@ -115,8 +146,9 @@ impl Client {
     /// Whether a stream that just ended did so because its client broke the rules. Which stream that was does not matter:
     /// each is accounted for once.
     pub fn take_broken_stream(&self) -> bool {
-        let broken = self.broken_streams.get();
-        self.broken_streams.set(broken.saturating_sub(1));
+        let Some(streams) = &self.broken_streams else { return false };
+        let broken = streams.get();
+        streams.set(broken.saturating_sub(1));
         broken > 0
     }
 

@@ -18,6 +18,8 @@ use super::context::Client;
 pub struct Exchange {
     client: Rc<Client>,
     started: Instant,
+    /// When it ended, where that is known before it is dropped.
+    ended: Cell<Option<Instant>>,
     code: Cell<CodeClass>,
     ending: Cell<Ending>,
 }
@@ -35,11 +37,22 @@ enum Ending {
 impl Exchange {
     /// Begins: one more started, one more in flight.
     pub fn begin(client: Rc<Client>) -> Self {
+        Self::begin_at(client, Instant::now())
+    }
+
+    /// The same, where the time is known.
+    pub fn begin_at(client: Rc<Client>, now: Instant) -> Self {
         if let Some(listener) = client.worker.listener_metrics(client.listener) {
             listener.started.increment(client.worker.id);
             listener.in_flight.add(client.worker.id, 1);
         }
-        Self { client, started: Instant::now(), code: Cell::new(CodeClass::None), ending: Cell::new(Ending::Open) }
+        Self {
+            client,
+            started: now,
+            ended: Cell::new(None),
+            code: Cell::new(CodeClass::None),
+            ending: Cell::new(Ending::Open),
+        }
     }
 
     /// Whose request it is.
@@ -58,6 +71,12 @@ impl Exchange {
         if let Ending::Expected(outcome) = self.ending.get() {
             self.ending.set(Ending::Settled(outcome));
         }
+    }
+
+    /// The same, where the time is known.
+    pub fn complete_at(&self, now: Instant) {
+        self.ended.set(Some(now));
+        self.complete();
     }
 
     /// Counts why the client is refused; [`Exchange::expect`] says so with [`Outcome::Rejected`].
@@ -108,7 +127,8 @@ impl Drop for Exchange {
         };
         let worker = &self.client.worker;
         if let Some(duration) = worker.metrics().request_duration.get(outcome.index()) {
-            duration.observe(worker.id, self.started.elapsed());
+            let ended = self.ended.get().unwrap_or_else(Instant::now);
+            duration.observe(worker.id, ended.saturating_duration_since(self.started));
         }
         let Some(listener) = worker.listener_metrics(self.client.listener) else { return };
         if let Some(counter) = listener.requests(outcome, self.code.get()) {

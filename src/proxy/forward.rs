@@ -172,7 +172,7 @@ impl Errand<'_> {
                 self.upstream.metrics().retries.increment(self.worker.id);
             }
             last_server = Some(server.id());
-            let pooled = if attempt == 0 { pools.take(server) } else { None };
+            let pooled = if attempt == 0 { pools.take(server, Instant::now()) } else { None };
             let mut connection = match pooled {
                 Some(connection) => connection,
                 None => {

@@ -22,7 +22,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whether a field belongs to one connection, whether or not Connection names it (RFC 9110 section 7.6.1), or is settled
 /// here.
-fn is_hop_by_hop(name: &str) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -39,7 +39,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Whether a field speaks of where a request comes from, or tells other software another host, path or client: from a client
 /// it would speak past the verdict.
-fn is_forwarding(name: &str) -> bool {
+pub fn is_forwarding(name: &str) -> bool {
     matches!(name, "forwarded" | "x-host" | "x-original-host" | "x-real-ip" | "x-original-url" | "x-rewrite-url")
         || name.starts_with("x-forwarded-")
 }
@@ -135,7 +135,8 @@ fn host_field(target: &Target, sent: Option<&HeaderValue>) -> HeaderValue {
     value_of(&text)
 }
 
-fn put_decimal(text: &mut impl BufMut, number: u16) {
+/// Appends a number in decimal digits.
+pub fn put_decimal(text: &mut impl BufMut, number: u16) {
     let mut divisor = 10_000;
     while divisor > 1 && number < divisor {
         divisor /= 10;
@@ -161,24 +162,29 @@ fn add_forwarding(fields: &mut HeaderMap, host: &HeaderValue, client: &Client) {
 }
 
 fn forwarded_for(fields: &HeaderMap, peer: IpAddr) -> HeaderValue {
-    use std::fmt::Write as _;
     let mut chain = BytesMut::with_capacity(48);
     for value in fields.get_all(X_FORWARDED_FOR) {
         chain.put_slice(value.as_bytes());
         chain.put_slice(b", ");
     }
-    match peer {
+    put_address(&mut chain, peer);
+    value_of(&chain)
+}
+
+/// Appends an address as `X-Forwarded-For` has it.
+pub fn put_address(text: &mut impl BufMut, address: IpAddr) {
+    use std::io::Write as _;
+    match address {
         // Formatting takes several times as long.
         IpAddr::V4(address) => {
             for (place, octet) in address.octets().into_iter().enumerate() {
-                chain.put_slice(if place == 0 { b"" } else { b"." });
-                put_decimal(&mut chain, octet.into());
+                text.put_slice(if place == 0 { b"" } else { b"." });
+                put_decimal(text, octet.into());
             }
         }
         // Writing an address into a growing buffer cannot fail.
-        IpAddr::V6(address) => _ = write!(chain, "{address}"),
+        IpAddr::V6(address) => _ = write!(text.writer(), "{address}"),
     }
-    value_of(&chain)
 }
 
 /// Appends our pseudonym to Via (RFC 9110 section 7.6.3), with the version in which the message was received.
@@ -195,8 +201,12 @@ pub fn append_via(fields: &mut HeaderMap, received: Version, server_name: &str) 
 
 /// Whether our own pseudonym stands in Via: the request has been here before.
 pub fn has_been_here(fields: &HeaderMap, server_name: &str) -> bool {
-    let mut entries = fields.get_all(VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    entries.any(|entry| {
+    fields.get_all(VIA).iter().any(|value| names_server(value.as_bytes(), server_name))
+}
+
+/// Whether a value of Via has an entry of that pseudonym.
+pub fn names_server(via: &[u8], server_name: &str) -> bool {
+    via.split(|byte| *byte == b',').any(|entry| {
         let mut words = entry.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
         words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(server_name.as_bytes()))
     })
@@ -210,25 +220,27 @@ pub fn settle_request_id(fields: &mut HeaderMap, random: impl FnOnce() -> u128) 
     let mut sent = fields.get_all(X_REQUEST_ID).iter();
     let id = match (sent.next(), sent.next()) {
         (Some(id), None) if is_request_id(id.as_bytes()) => return id.clone(),
-        _ => made_request_id(random()),
+        _ => value_of(&made_request_id(random())),
     };
     fields.insert(X_REQUEST_ID, id.clone());
     id
 }
 
-fn is_request_id(id: &[u8]) -> bool {
+/// Whether a client's request id is kept: at most 128 of `[A-Za-z0-9._+/=-]`.
+pub fn is_request_id(id: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+/=-".contains(byte);
     (1..=REQUEST_ID_BYTES).contains(&id.len()) && id.iter().all(allowed)
 }
 
-fn made_request_id(bits: u128) -> HeaderValue {
+/// A request id out of 128 random bits.
+pub fn made_request_id(bits: u128) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0; 32];
     for (pair, byte) in text.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    value_of(&text)
+    text
 }
 
 /// How the names of protocols begin that a tunnel would carry requests for any host in, drafts of them included.

@@ -4,19 +4,31 @@
 //! (`target.rs`) and what an allowed request is still refused for (`service.rs`).
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use jiff::Timestamp;
 
+use crate::blocklist::decision::Decision;
 use crate::blocklist::index::Moment;
 use crate::host::HostName;
 
 use super::context::Client;
 use super::upgrade::Judge;
 
-/// The notice, where the host or the SNI is blocked now. One snapshot answers for both, and for this request only.
+/// The notice, where the host or the SNI is blocked now.
 pub fn notice(client: &Client, host: &HostName, fields: &HeaderMap) -> Option<Response<Bytes>> {
+    let worker = &client.worker;
+    blocked(client, host, |decision, candidate| {
+        let notices = worker.shared.notices.load();
+        worker.notice_memo.answer(&notices.value, decision, candidate, fields)
+    })
+}
+
+/// What `answer` makes of the decision, where the host or the SNI is blocked now. One snapshot answers for both, and for this
+/// request only.
+pub fn blocked<T>(client: &Client, host: &HostName, answer: impl FnOnce(&Arc<Decision>, &HostName) -> T) -> Option<T> {
     let worker = &client.worker;
     let snapshot = worker.shared.blocklist.load();
     for candidate in candidates(client, host) {
@@ -26,8 +38,7 @@ pub fn notice(client: &Client, host: &HostName, fields: &HeaderMap) -> Option<Re
         }
         if let Some(block) = &verdict.block {
             snapshot.value.count_block(worker.id, block);
-            let notices = worker.shared.notices.load();
-            return Some(worker.notice_memo.answer(&notices.value, block.decision, candidate, fields));
+            return Some(answer(block.decision, candidate));
         }
     }
     None

@@ -19,6 +19,7 @@ pub mod request_body;
 pub mod upstream;
 pub mod route;
 pub mod settings;
+pub mod scratch;
 pub mod context;
 pub mod exchange;
 pub mod accept_limits;
@@ -31,20 +32,26 @@ pub mod headers;
 pub mod upstream_body;
 pub mod upstream_head;
 pub mod upgrade;
+pub mod sni;
 pub mod judge;
 pub mod forward;
 pub mod body;
+pub mod own_error;
+mod http1;
 pub mod service;
 #[cfg(test)]
 mod tests;
 
 pub use limits::Limits;
+pub use settings::Http1Path;
 
 /// What a SIGHUP may change without a restart. All values are checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Our pseudonym in Via and Proxy-Status.
     pub server_name: String,
+    /// How HTTP/1 is served.
+    pub http1: Http1Path,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are kept.
     pub trusted_proxies: Vec<IpNet>,
     /// Every limit.

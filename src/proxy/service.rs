@@ -12,21 +12,23 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::host::HostName;
-use crate::notice::error_page;
 use crate::telemetry::outcome::{Outcome, Rejection};
 
-use super::SniMismatch;
 use super::body::ResponseBody;
-use super::connection::Service;
-use super::context::{Client, ClientTls};
-use super::error::{ALLOWED_METHODS, Fault, PROXY_STATUS, proxy_status};
+use super::client_io::Socket;
+use super::connection::{Http1, Left, Service};
+use super::context::Client;
+use super::error::{ALLOWED_METHODS, Fault};
 use super::exchange::Exchange;
 use super::forward;
 use super::headers;
+use super::http1;
 use super::judge::{self, TunnelJudge};
+use super::own_error;
 use super::settings::Settings;
+use super::sni;
 use super::target::{self, Resource, Target};
 use super::upstream_body::UpstreamBody;
 
@@ -50,6 +52,13 @@ impl Service for Edge {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Gone>> {
         serve(client, head, request)
+    }
+
+    fn serve_http1<S>(http1: Http1<S>) -> impl Future<Output = Left<S>> + 'static
+    where
+        S: AsyncRead + AsyncWrite + Socket + Unpin + 'static,
+    {
+        http1::Serve::new(http1)
     }
 }
 
@@ -96,7 +105,7 @@ async fn answer(
     if let Some(notice) = judge::notice(client, &target.host, &parts.headers) {
         return Ok(Reply { response: notice.map(Content::Own), outcome: Outcome::Blocked });
     }
-    check_sni(client, &target)?;
+    sni::check(client, &target.host)?;
     if headers::has_been_here(&parts.headers, &settings.server_name) {
         return Err(Rejection::Loop.into());
     }
@@ -112,28 +121,6 @@ async fn answer(
     headers::append_via(response.headers_mut(), Version::HTTP_11, &settings.server_name);
     response.headers_mut().entry(headers::X_REQUEST_ID).or_insert(request_id);
     Ok(Reply { response: response.map(Content::Upstream), outcome: Outcome::Forwarded })
-}
-
-/// Whether the host goes with the TLS connection that it came by (RFC 9110 section 7.4).
-fn check_sni(client: &Client, target: &Target) -> Result<(), Fault> {
-    let Some(ClientTls { sni: Some(sni), sni_mismatch, certificate_names }) = &client.tls else {
-        return Ok(());
-    };
-    let goes_together = match sni_mismatch {
-        SniMismatch::Allow => true,
-        SniMismatch::Reject => *sni == target.host,
-        SniMismatch::Certificate => *sni == target.host || covers(certificate_names, &target.host),
-    };
-    if goes_together { Ok(()) } else { Err(Rejection::SniMismatch.into()) }
-}
-
-/// Whether one of a certificate's names is the host, or its parent with a wildcard (RFC 9525 section 6.3).
-fn covers(names: &[Box<str>], host: &HostName) -> bool {
-    let parent = host.as_str().split_once('.').map(|(_, parent)| parent).filter(|_| host.address().is_none());
-    names.iter().any(|name| match name.strip_prefix("*.") {
-        Some(wildcard) => parent.is_some_and(|parent| parent.eq_ignore_ascii_case(wildcard)),
-        None => name.eq_ignore_ascii_case(host.as_str()),
-    })
 }
 
 const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
@@ -201,30 +188,10 @@ impl Asked {
 
 /// Our own answer to a fault; none where there is nobody to answer.
 fn own_error(fault: Fault, asked: &Asked, settings: &Settings, exchange: &Exchange) -> Option<Reply> {
-    let row = fault.row()?;
-    let outcome = match fault {
-        // The stream is reset already: nothing can be said on it.
-        Fault::Rejected(Rejection::Protocol) => {
-            exchange.reject_midway(Rejection::Protocol);
-            return None;
-        }
-        Fault::Rejected(rejection) => {
-            exchange.count_rejection(rejection);
-            Outcome::Rejected
-        }
-        Fault::Failed(failure) => {
-            exchange.count_failure(failure);
-            Outcome::Failed
-        }
-        Fault::Aborted => return None,
-    };
     let accept = asked.accept.iter().map(|value| (ACCEPT, value.clone())).collect();
-    let mut response = error_page::answer(row.status, row.sentence, &accept);
-    let fields = response.headers_mut();
-    fields.insert(PROXY_STATUS, proxy_status(&settings.server_name, row.token, fault.details()));
-    fault.fields(fields);
+    let (mut response, outcome) = own_error::answer(fault, &accept, settings, exchange)?;
     if asked.version != Version::HTTP_2 && fault.closes() {
-        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Some(Reply { response: response.map(Content::Own), outcome })
 }
@@ -249,26 +216,4 @@ fn finish(reply: Reply, asked: &Asked, client: &Client, exchange: Exchange) -> R
         Content::Own(bytes) => ResponseBody::own(bytes, exchange),
     };
     Response::from_parts(parts, body)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_covers_its_names_and_one_label_below_a_wildcard() {
-        let names: [Box<str>; 3] = ["Shop.example".into(), "*.edge.example".into(), "192.0.2.1".into()];
-        for (host, expected) in [
-            ("shop.example", true),
-            ("www.shop.example", false),
-            ("a.edge.example", true),
-            ("edge.example", false),
-            ("b.a.edge.example", false),
-            ("192.0.2.1", true),
-            ("192.0.2.2", false),
-        ] {
-            let name = HostName::parse(host.as_bytes()).expect("a host");
-            assert_eq!(covers(&names, &name), expected, "{host}");
-        }
-    }
 }

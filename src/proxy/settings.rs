@@ -10,9 +10,21 @@ use super::Limits;
 use super::route::Routes;
 use super::upstream::Upstream;
 
+/// How HTTP/1 is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Http1Path {
+    /// By a codec of our own where that is plain beyond doubt, else by hyper.
+    #[default]
+    Fast,
+    /// By hyper alone.
+    Hyper,
+}
+
 /// What a request reads of the configuration.
 #[derive(Debug)]
 pub struct Settings {
+    /// How HTTP/1 is served.
+    pub http1: Http1Path,
     /// Our pseudonym in Via and Proxy-Status.
     pub server_name: String,
     /// Peers whose forwarding fields are kept.

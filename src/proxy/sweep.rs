@@ -25,6 +25,8 @@ pub struct Sweep {
 struct Entry {
     deadline: Option<Instant>,
     waker: Option<Waker>,
+    /// The deadline is past and its holder was woken.
+    has_rung: bool,
 }
 
 /// One deadline that can be moved; dropping it takes it out.
@@ -43,7 +45,10 @@ impl Sweep {
 
     /// Wakes whoever waits for an alarm that is due.
     pub fn tick(&self, now: Instant) {
-        self.wake_where(|entry| entry.deadline.is_some_and(|deadline| deadline <= now));
+        self.wake_where(|entry| {
+            entry.has_rung = entry.deadline.is_some_and(|deadline| deadline <= now);
+            entry.has_rung
+        });
     }
 
     /// Wakes whoever holds an alarm, due or not: something has happened that all of them look at.
@@ -51,7 +56,7 @@ impl Sweep {
         self.wake_where(|_| true);
     }
 
-    fn wake_where(&self, due: impl Fn(&Entry) -> bool) {
+    fn wake_where(&self, due: impl Fn(&mut Entry) -> bool) {
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
             if due(entry)
                 && let Some(waker) = entry.waker.take()
@@ -106,6 +111,23 @@ impl Alarm {
         Poll::Pending
     }
 
+    /// Moves the deadline and has the task woken when it is past, and by [`Sweep::wake_all`]; reads no clock.
+    pub fn arm(&self, deadline: Option<Instant>, cx: &Context<'_>) {
+        self.with(|entry| {
+            entry.deadline = deadline;
+            entry.has_rung = false;
+            match &mut entry.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        });
+    }
+
+    /// Whether the sweep has found the deadline past since it was armed; reads no clock.
+    pub fn has_rung(&self) -> bool {
+        self.entries.borrow().get(self.key).is_some_and(|entry| entry.has_rung)
+    }
+
     /// Completes when the deadline is past.
     pub async fn due(&self) {
         poll_fn(|cx| self.poll_due(cx)).await;
@@ -140,6 +162,22 @@ mod tests {
         }
         let waited = started.elapsed();
         assert!((Duration::from_secs(1)..=Duration::from_secs(1) + TICK * 2).contains(&waited), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_armed_alarm_has_rung_once_the_sweep_found_it_past_until_it_is_armed_again() {
+        let sweep = Sweep::default();
+        let alarm = sweep.alarm();
+        let cx = Context::from_waker(Waker::noop());
+        let now = Instant::now();
+        alarm.arm(Some(now + Duration::from_secs(1)), &cx);
+        for (seconds, expected) in [(0, false), (1, true)] {
+            sweep.tick(now + Duration::from_secs(seconds));
+            assert_eq!(alarm.has_rung(), expected, "{seconds}");
+        }
+        alarm.arm(None, &cx);
+        sweep.tick(now + Duration::from_secs(9));
+        assert!(!alarm.has_rung());
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::telemetry::outcome::Failure;
 
@@ -111,7 +112,7 @@ impl Reading {
             // What would follow on this connection would be read as the rest of the request.
             (Some(_), None) => {}
             (None, _) if self.content.has_surplus() => {}
-            (None, _) => pools.give_back(connection, keep),
+            (None, _) => pools.give_back(connection, keep, Instant::now()),
         }
     }
 

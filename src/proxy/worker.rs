@@ -3,7 +3,6 @@
 //! Inside: building it, accepting, and stopping in order. Kept out: what the workers share, which `app` makes, and what
 //! a connection does (`connection/`).
 
-use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,15 +14,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
 
 use crate::drain::{LocalTasks, Phase};
-use crate::notice::memo::Memo;
 use crate::telemetry::counter::WorkerId;
 
 use super::accept_limits::{AcceptLimits, OpenSockets};
 use super::connection::{Connections, Service};
 use super::context::{Shared, Worker};
 use super::listener::{Acceptor, Listener};
-use super::sweep::Sweep;
-use super::upstream::Pools;
 
 /// How long connections that are cut get to close their sockets and to be counted.
 const CUT: Duration = Duration::from_millis(100);
@@ -64,19 +60,10 @@ pub fn run<V: Service>(parts: WorkerParts, service: V) -> io::Result<usize> {
 
 async fn work<V: Service>(parts: WorkerParts, service: V) -> io::Result<usize> {
     let WorkerParts { id, shared, listeners, limits, mut stop, accepts } = parts;
-    let (sweep, tasks) = (Sweep::default(), LocalTasks::default());
-    let worker = Rc::new(Worker {
-        id,
-        shared,
-        pools: Pools::new(id, sweep.clone(), tasks.clone()),
-        notice_memo: Memo::default(),
-        sweep: sweep.clone(),
-        tasks,
-        phase: Cell::new(*stop.borrow()),
-    });
+    let worker = Rc::new(Worker::new(id, shared, *stop.borrow()));
     // Nobody waits for these: they run as long as the worker.
     let (background, accepting) = (LocalTasks::default(), LocalTasks::default());
-    background.spawn(sweep.run());
+    background.spawn(worker.sweep.clone().run());
     let open = Arc::new(OpenSockets::default());
     let connections = Rc::new(Connections::new(Rc::clone(&worker), service));
     for listener in listeners {

@@ -103,22 +103,36 @@ fn p8_numbers_add_up_at_every_moment_under_load() {
                 }
             });
         }
-        let mut last = 0.0;
+        // What fails below must not leave the clients asking for ever.
+        let _stop = StopAtEnd(&stop);
+        let (mut started_before, mut ended_before) = (0.0, 0.0);
         for _ in 0..30 {
             let metrics = edge.metrics();
             let ended = metrics.sum("sluis_requests_total", &[]);
             let started = metrics.sum("sluis_requests_started_total", &[]);
             let in_flight = metrics.sum("sluis_requests_in_flight", &[]);
-            assert!(ended >= last, "a counter went down");
-            // The cells of the workers are read one after another, so two clients may be in between.
-            assert!((started - in_flight - ended).abs() <= 4.0, "{started} - {in_flight} != {ended}");
-            last = ended;
+            assert!(ended >= ended_before && started >= started_before, "a counter went down");
+            // The cells are read one after another while requests go on, so that two numbers of one reading are of different
+            // moments, and those of two readings are in order: what had started by the last one has ended, but for
+            // one request of each client, and what had ended by then had started.
+            assert!(started_before - 2.0 <= ended, "{started_before} had started, and {ended} have ended");
+            assert!(ended_before <= started, "{ended_before} had ended, and {started} have started");
+            assert!((0.0..=2.0).contains(&in_flight), "{in_flight} requests of two clients");
+            (started_before, ended_before) = (started, ended);
         }
-        stop.store(true, std::sync::atomic::Ordering::SeqCst);
     });
     eventually("all have ended", || edge.metrics().sum("sluis_requests_in_flight", &[]) == 0.0);
     let metrics = edge.metrics();
     assert_eq!(metrics.sum("sluis_requests_started_total", &[]), metrics.sum("sluis_requests_total", &[]));
+}
+
+/// Tells others to stop, however its scope is left.
+struct StopAtEnd<'s>(&'s std::sync::atomic::AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
 }
 
 #[test]

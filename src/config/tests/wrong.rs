@@ -47,7 +47,7 @@ fn wrong_server_operator_and_log_are_refused() {
             with("[server]\ntrusted_proxies = [10]\n"),
             &["8:20: `server.trusted_proxies` has a whole number; expected strings only"],
         ),
-        (with("[server]\nhttp1 = \"hyper\"\n"), &["8:1: unknown key `server.http1`"]),
+        (with("[server]\nhttp1 = \"quick\"\n"), &["8:9: `server.http1` is \"quick\"; expected \"fast\" or \"hyper\""]),
         (with("[server]\nstate_directory = \"\"\n"), &["8:19: `server.state_directory` is empty"]),
         (
             with("server = 1\n").replace("server = 1\n", "") + "[serverr]\nname = \"x\"\n",

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
@@ -19,7 +18,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::drain::Phase;
@@ -30,20 +29,10 @@ use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
+use super::closing;
 use super::progress::WriteWatch;
-use super::{Connections, Service, count_unserved, due_or_cut, head_limits};
-
-/// How long a client that has ended its side is answered without anything going out to it, before it is taken as gone.
-const HALF_CLOSE_GRACE: Duration = Duration::from_secs(1);
-
-/// How long a connection that waits for a request is kept when a stop begins: one may be on its way, and would meet a closed
-/// connection (RFC 9112 section 9.5). Its answer says that it was the last.
-const REQUEST_GRACE: Duration = Duration::from_secs(1);
-
-/// How long, and how many bytes, a client that is still sending is read from after its answer, so that it gets the answer
-/// and not a reset (RFC 9112 section 9.6).
-const LINGER: Duration = Duration::from_secs(3);
-const LINGER_BYTES: usize = 1_024 * 1_024;
+use super::waiting::{Patience, Waiting};
+use super::{Connections, Http1, Service, count_unserved, head_limits};
 
 /// Bytes that hyper reads into at once, and buffers of an answer.
 const BUFFER_BYTES: usize = 128 * 1_024;
@@ -52,15 +41,17 @@ const BUFFER_BYTES: usize = 128 * 1_024;
 const HYPER_FIELDS: usize = 100;
 
 /// Serves a connection until it closes or becomes a tunnel.
-pub(super) async fn serve<S, V>(connections: &Connections<V>, io: S, client: Rc<Client>, state: Arc<ClientState>)
+pub(super) async fn serve<S, V>(connections: Rc<Connections<V>>, http1: Http1<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     V: Service,
 {
+    let Http1 { io, client, state, began, until, unread } = http1;
     let upgrade = Rc::new(RefCell::new(None));
-    let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), limits));
-    let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits));
-    let lifetime = connections.limits(Lifetime::new);
+    let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), began, limits));
+    let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits), &unread);
+    drop(unread);
+    let lifetime = Lifetime { requests: connections.limits(|limits| limits.requests_per_connection), until };
     let service = service_fn(|request| {
         let request = keep_upgrade(request, &upgrade, &state);
         answer(&connections.service, &client, &state, &lifetime, request)
@@ -105,17 +96,6 @@ fn builder(limits: &Limits) -> Builder {
 struct Lifetime {
     requests: u64,
     until: Instant,
-}
-
-impl Lifetime {
-    fn new(limits: &Limits) -> Self {
-        Self { requests: limits.requests_per_connection, until: Instant::now() + with_jitter(limits.connection_age) }
-    }
-}
-
-/// Takes up to a tenth off, so that connections that were opened together do not end together.
-pub(super) fn with_jitter(age: Duration) -> Duration {
-    age.mul_f64(1.0 - 0.1 * fastrand::f64())
 }
 
 /// Keeps a handle on what hyper makes of a request that asks for an upgrade: where none comes of it and the connection
@@ -218,26 +198,11 @@ enum Ending {
     Stuck,
 }
 
-/// What a connection is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
-    /// A request.
-    Request,
-    /// The rest of a head.
-    Head,
-    /// An answer.
-    Answer,
-    /// An answer, and the client has ended its side.
-    AnswerToHalf,
-}
-
 /// Drives a connection and keeps its deadlines, with one alarm.
 struct Driver {
     client: Rc<Client>,
     state: Arc<ClientState>,
-    head_timeout: Duration,
-    keep_alive_timeout: Duration,
-    began: Instant,
+    patience: Patience,
     alarm: Alarm,
     write: WriteWatch,
     /// What it waits for, and after how many requests, when the deadline was set.
@@ -245,21 +210,17 @@ struct Driver {
     deadline: Option<Instant>,
     /// What had gone out when the deadline was set.
     written: u64,
-    is_draining: bool,
 }
 
 impl Driver {
-    fn new(client: Rc<Client>, state: Arc<ClientState>, limits: &Limits) -> Self {
+    fn new(client: Rc<Client>, state: Arc<ClientState>, began: Instant, limits: &Limits) -> Self {
         Self {
-            head_timeout: limits.request_head_timeout,
-            keep_alive_timeout: limits.keep_alive_timeout,
-            began: Instant::now(),
+            patience: Patience { began, is_draining: false },
             alarm: client.worker.sweep.alarm(),
             write: WriteWatch::new(limits.response_write_timeout),
             waiting: None,
             deadline: None,
             written: 0,
-            is_draining: false,
             client,
             state,
         }
@@ -274,7 +235,7 @@ impl Driver {
             if phase == Phase::Cut {
                 return Poll::Ready(Ending::Cut);
             }
-            if phase == Phase::Draining && !self.is_draining {
+            if phase == Phase::Draining && !self.patience.is_draining {
                 self.begin_drain();
             }
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
@@ -328,7 +289,7 @@ impl Driver {
 
     /// No request is begun any more; one whose first byte has come is answered.
     fn begin_drain(&mut self) {
-        self.is_draining = true;
+        self.patience.is_draining = true;
         self.waiting = None;
         self.client.closing.set(true);
     }
@@ -339,28 +300,13 @@ impl Driver {
         if self.waiting != Some(waiting) {
             self.waiting = Some(waiting);
             self.written = self.state.written.get();
-            self.deadline = self.next_deadline(waiting.0, waiting.1 == 0);
+            let (is_first, is_closing) = (waiting.1 == 0, self.client.closing.get());
+            let settings = self.client.worker.settings();
+            self.deadline = self.patience.until(waiting.0, is_first, is_closing, &settings.limits, Instant::now());
         }
         match self.deadline.into_iter().chain(write).min() {
             Some(deadline) => self.alarm.set_at(deadline),
             None => self.alarm.clear(),
-        }
-    }
-
-    fn next_deadline(&self, waiting: Waiting, is_first: bool) -> Option<Instant> {
-        let now = Instant::now();
-        match waiting {
-            Waiting::Answer => None,
-            Waiting::AnswerToHalf => Some(now + HALF_CLOSE_GRACE),
-            Waiting::Request if is_first && self.is_draining => {
-                Some((self.began + self.head_timeout).min(now + REQUEST_GRACE))
-            }
-            Waiting::Request if self.is_draining => Some(now + self.keep_alive_timeout.min(REQUEST_GRACE)),
-            Waiting::Request if self.client.closing.get() => Some(now),
-            // From accept, whether or not a byte has come.
-            Waiting::Request | Waiting::Head if is_first => Some(self.began + self.head_timeout),
-            Waiting::Request => Some(now + self.keep_alive_timeout),
-            Waiting::Head => Some(now + self.head_timeout),
         }
     }
 
@@ -396,22 +342,6 @@ where
     if state.failed.get() || state.gone.get() || state.broken.get() {
         return;
     }
-    alarm.set(LINGER);
-    let linger = async {
-        // hyper may have done it; a second time does no harm.
-        if gate.shutdown().await.is_err() || state.ended.get() || !may_be_sending {
-            return;
-        }
-        state.raw.set(true);
-        let mut scratch = vec![0; 8_192];
-        let mut left = LINGER_BYTES;
-        while let Ok(read @ 1..) = gate.read(&mut scratch).await {
-            let Some(rest) = left.checked_sub(read) else { return };
-            left = rest;
-        }
-    };
-    tokio::select! {
-        () = linger => {}
-        () = due_or_cut(alarm, &client.worker) => {}
-    }
+    state.raw.set(true);
+    closing::close(&mut gate, client, alarm, may_be_sending && !state.ended.get()).await;
 }

@@ -33,8 +33,8 @@ use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
-use super::http1::with_jitter;
 use super::progress::WriteWatch;
+use super::with_jitter;
 use super::{Connections, Service, count_unserved, head_limits};
 
 const FRAME_BYTES: u32 = 16 * 1_024;
@@ -67,7 +67,7 @@ where
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
         service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
-    let io = FrameGate::new(io, Arc::clone(&state), Rc::clone(&client.broken_streams));
+    let io = FrameGate::new(io, Arc::clone(&state), client.broken_streams.clone().unwrap_or_default());
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;

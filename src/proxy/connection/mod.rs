@@ -4,26 +4,32 @@
 //! comes in as a [`Service`]), and accepting (`listener.rs`).
 
 pub mod progress;
+pub mod waiting;
+pub mod closing;
 pub mod http1;
 pub mod http2;
 
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use pin_project_lite::pin_project;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -36,7 +42,7 @@ use crate::tls;
 
 use super::SniMismatch;
 use super::accept_limits::Place;
-use super::client_io::ClientIo;
+use super::client_io::{ClientIo, Socket};
 use super::context::{Client, ClientTls, Protocol, Worker};
 use super::exchange::Exchange;
 use super::gate::head::HeadLimits;
@@ -58,6 +64,49 @@ pub trait Service: Clone + 'static {
         head: Result<(), Rejection>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Self::Body>, Self::Error>>;
+
+    /// Serves an HTTP/1 connection without hyper as far as it can, and says what is left of it. By default that is all.
+    fn serve_http1<S>(http1: Http1<S>) -> impl Future<Output = Left<S>> + 'static
+    where
+        S: AsyncRead + AsyncWrite + Socket + Unpin + 'static,
+    {
+        ready(Left::Rest(http1))
+    }
+}
+
+/// An HTTP/1 connection between two requests.
+#[derive(Debug)]
+pub struct Http1<S> {
+    /// The stream.
+    pub io: S,
+    /// Whose it is.
+    pub client: Rc<Client>,
+    /// What its layers tell each other.
+    pub state: Arc<ClientState>,
+    /// When it was accepted.
+    pub began: Instant,
+    /// When it closes after the answer because of its age.
+    pub until: Instant,
+    /// What was read of it and not taken yet.
+    pub unread: Vec<u8>,
+}
+
+/// What a service leaves of a connection.
+#[derive(Debug)]
+pub enum Left<S> {
+    /// It goes on behind the gate.
+    Rest(Http1<S>),
+    /// It is over.
+    Ended,
+    /// A stop cut it while something was in progress.
+    Cut,
+}
+
+impl<S> Http1<S> {
+    fn new(io: S, client: Rc<Client>, state: Arc<ClientState>, limits: &Limits) -> Self {
+        let began = Instant::now();
+        Self { io, client, state, began, until: began + with_jitter(limits.connection_age), unread: Vec::new() }
+    }
 }
 
 /// Where a listener's TLS comes from; it may change while connections come.
@@ -150,21 +199,29 @@ impl<V: Service> Connections<V> {
 
     /// Serves HTTP/1 without TLS to its end over any stream, as [`Self::accept`] does over a socket that has a place under
     /// the limits.
-    pub async fn serve_http1<S>(self: Rc<Self>, stream: S, peer: IpAddr, listener: usize)
+    pub fn serve_http1<S>(self: Rc<Self>, stream: S, peer: IpAddr, listener: usize) -> impl Future<Output = ()>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
     {
         let state = Arc::new(ClientState::default());
         let io = ClientIo::new(stream, Arc::clone(&state), None);
-        self.serve_plain(io, New { peer, listener, state }).await;
+        self.serve_plain(io, New { peer, listener, state })
     }
 
-    async fn serve_plain<S>(self: Rc<Self>, io: ClientIo<S>, new: New)
+    fn serve_plain<S>(self: Rc<Self>, io: S, new: New) -> impl Future<Output = ()>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
     {
         let client = self.client(&new, None, Protocol::Http1);
-        http1::serve(&self, io, client, new.state).await;
+        self.serve_client(io, client, new.state)
+    }
+
+    fn serve_client<S>(self: Rc<Self>, io: S, client: Rc<Client>, state: Arc<ClientState>) -> impl Future<Output = ()>
+    where
+        S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
+    {
+        let http1 = self.limits(|limits| Http1::new(io, client, state, limits));
+        ServeHttp1 { first: V::serve_http1(http1), rest: None, connections: self }
     }
 
     async fn shake_hands(self: Rc<Self>, io: ClientIo<TcpStream>, new: New, tls: Arc<dyn TlsSource>) {
@@ -179,8 +236,7 @@ impl<V: Service> Connections<V> {
         };
         match stream {
             Ok(stream) => {
-                let connections = Rc::clone(&self);
-                self.worker.tasks.spawn(connections.serve_tls(Box::new(stream), new, tls));
+                self.serve_tls(Box::new(stream), new, tls);
             }
             // What we cut ourselves is nobody's failure.
             Err(_) if self.worker.phase.get() == Phase::Cut => {}
@@ -192,24 +248,24 @@ impl<V: Service> Connections<V> {
         }
     }
 
-    async fn serve_tls(self: Rc<Self>, stream: Box<TlsStream<ClientIo<TcpStream>>>, new: New, tls: Arc<dyn TlsSource>) {
+    fn serve_tls(self: Rc<Self>, stream: Box<TlsStream<ClientIo<TcpStream>>>, new: New, tls: Arc<dyn TlsSource>) {
         let (_, session) = stream.get_ref();
         let sni = session.server_name().and_then(|name| HostName::parse(name.as_bytes()).ok());
         let sni = sni.filter(|name| name.address().is_none());
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let certificate_names = tls.certificate_names(sni.as_ref());
-        let facts = ClientTls { sni, sni_mismatch: tls.sni_mismatch(), certificate_names };
-        drop(tls);
+        let facts = Box::new(ClientTls { sni, sni_mismatch: tls.sni_mismatch(), certificate_names });
+        let tasks = self.worker.tasks.clone();
         if is_http2 {
             let client = self.client(&new, Some(facts), Protocol::Http2);
-            http2::serve(&self, stream, client, new.state).await;
+            tasks.spawn(async move { http2::serve(&self, stream, client, new.state).await });
         } else {
             let client = self.client(&new, Some(facts), Protocol::Http1);
-            http1::serve(&self, stream, client, new.state).await;
+            tasks.spawn(self.serve_client(stream, client, new.state));
         }
     }
 
-    fn client(&self, new: &New, tls: Option<ClientTls>, protocol: Protocol) -> Rc<Client> {
+    fn client(&self, new: &New, tls: Option<Box<ClientTls>>, protocol: Protocol) -> Rc<Client> {
         if let Some(listener) = self.worker.listener_metrics(new.listener) {
             match protocol {
                 Protocol::Http1 => listener.connections_http1.increment(self.worker.id),
@@ -223,7 +279,7 @@ impl<V: Service> Connections<V> {
             tls,
             protocol,
             closing: Cell::new(false),
-            broken_streams: Rc::default(),
+            broken_streams: (protocol == Protocol::Http2).then(Rc::default),
         })
     }
 
@@ -236,6 +292,41 @@ impl<V: Service> Connections<V> {
     }
 }
 
+pin_project! {
+    /// An HTTP/1 connection: what the service serves by itself, then the rest behind the gate. An async block in its place would
+    /// hold the connection several times over, and most connections are idle.
+    struct ServeHttp1<V, F> {
+        #[pin]
+        first: F,
+        // Boxed, since it is large.
+        rest: Option<Pin<Box<dyn Future<Output = ()>>>>,
+        connections: Rc<Connections<V>>,
+    }
+}
+
+impl<V, S, F> Future for ServeHttp1<V, F>
+where
+    V: Service,
+    S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
+    F: Future<Output = Left<S>>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.rest.is_none() {
+            match ready!(this.first.poll(cx)) {
+                Left::Rest(http1) => {
+                    *this.rest = Some(Box::pin(http1::serve(Rc::clone(this.connections), http1)));
+                }
+                Left::Ended => {}
+                Left::Cut => this.connections.count_cut(),
+            }
+        }
+        this.rest.as_mut().map_or(Poll::Ready(()), |rest| rest.as_mut().poll(cx))
+    }
+}
+
 /// What is known of a connection before its protocol is.
 struct New {
     peer: IpAddr,
@@ -244,7 +335,7 @@ struct New {
 }
 
 /// Completes when the alarm is due, or when the stop does not wait any longer.
-async fn due_or_cut(alarm: &Alarm, worker: &Worker) {
+pub(super) async fn due_or_cut(alarm: &Alarm, worker: &Worker) {
     poll_fn(|cx| if worker.phase.get() == Phase::Cut { Poll::Ready(()) } else { alarm.poll_due(cx) }).await;
 }
 
@@ -258,7 +349,8 @@ fn why_handshake_failed(error: &io::Error) -> HandshakeFailure {
     }
 }
 
-fn head_limits(limits: &Limits) -> HeadLimits {
+/// How large a head may be.
+pub fn head_limits(limits: &Limits) -> HeadLimits {
     HeadLimits {
         bytes: limits.request_head_bytes,
         fields: limits.request_headers,
@@ -266,8 +358,13 @@ fn head_limits(limits: &Limits) -> HeadLimits {
     }
 }
 
+/// Takes up to a tenth off, so that connections that were opened together do not end together.
+pub(super) fn with_jitter(age: Duration) -> Duration {
+    age.mul_f64(1.0 - 0.1 * fastrand::f64())
+}
+
 /// Counts a request that was begun and of which no service was told.
-fn count_unserved(client: &Rc<Client>, rejection: Option<Rejection>) {
+pub fn count_unserved(client: &Rc<Client>, rejection: Option<Rejection>) {
     let exchange = Exchange::begin(Rc::clone(client));
     if let Some(rejection) = rejection {
         exchange.reject_midway(rejection);

@@ -61,10 +61,10 @@ enum Stage {
 }
 
 impl<S> Gate<S> {
-    /// A gate before a stream from which nothing was read.
-    pub fn new(inner: S, state: Arc<ClientState>, limits: HeadLimits) -> Self {
+    /// A gate before a stream from which nothing was read but `unread`, which comes first.
+    pub fn new(inner: S, state: Arc<ClientState>, limits: HeadLimits, unread: &[u8]) -> Self {
         let parser = HeadParser::default();
-        let (buffer, kept) = (BytesMut::new(), BytesMut::new());
+        let (buffer, kept) = (BytesMut::from(unread), BytesMut::new());
         Self { inner, state, limits, stage: Stage::Head, parser, buffer, released: 0, kept }
     }
 

@@ -25,7 +25,6 @@ use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
 use crate::live::Live;
 use crate::notice;
-use crate::notice::memo::Memo;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::{ConnectResult, Metrics};
 use crate::telemetry::outcome::{CodeClass, Failure, Rejection};
@@ -36,9 +35,8 @@ use crate::proxy::forward::forward;
 use crate::proxy::headers;
 use crate::proxy::route::Routes;
 use crate::proxy::settings::Settings;
-use crate::proxy::sweep::Sweep;
 use crate::proxy::upgrade::Judge;
-use crate::proxy::upstream::{Pools, Upstream};
+use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream_body::UpstreamBody;
 use crate::proxy::{Limits, ServerConfig, UpstreamConfig};
 
@@ -196,22 +194,15 @@ impl Edge {
     async fn start_with(tasks: &LocalTasks, limits: Limits, upstream: Arc<Upstream>, metrics: Arc<Metrics>) -> Self {
         let settings = Settings {
             server_name: "edge".to_owned(),
+            http1: crate::proxy::Http1Path::Hyper,
             trusted_proxies: Vec::new(),
             limits,
             routes: Routes::new(&[]),
             upstreams: vec![Arc::clone(&upstream)],
         };
-        let sweep = Sweep::default();
-        let worker = Rc::new(Worker {
-            id: WorkerId(0),
-            shared: Arc::new(shared(settings, metrics)),
-            sweep: sweep.clone(),
-            tasks: tasks.clone(),
-            phase: Cell::new(Phase::Running),
-            pools: Pools::new(WorkerId(0), sweep.clone(), tasks.clone()),
-            notice_memo: Memo::default(),
-        });
-        tasks.spawn(sweep.run());
+        let shared = Arc::new(shared(settings, metrics));
+        let worker = Rc::new(Worker::new(WorkerId(0), shared, Phase::Running));
+        tasks.spawn(worker.sweep.clone().run());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         let edge = Self { address, worker, upstream, verdict: Verdict::default(), faults: Rc::default() };
@@ -232,7 +223,7 @@ impl Edge {
             tls: None,
             protocol,
             closing: Cell::new(false),
-            broken_streams: Rc::default(),
+            broken_streams: Some(Rc::default()),
         });
         let (upstream, verdict, faults) = (Arc::clone(&self.upstream), self.verdict.clone(), Rc::clone(&self.faults));
         Service { client, upstream, verdict, faults }

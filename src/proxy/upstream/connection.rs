@@ -57,6 +57,14 @@ impl Connection {
         self.is_reused
     }
 
+    /// The socket, where nothing stands between it and the bytes.
+    pub fn socket(&self) -> Option<&TcpStream> {
+        match &self.stream {
+            Stream::Tcp(tcp) => Some(tcp),
+            Stream::Tls(_) | Stream::Other(_) => None,
+        }
+    }
+
     /// Whose it is.
     pub fn server(&self) -> ServerId {
         self.server

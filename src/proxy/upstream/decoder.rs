@@ -77,6 +77,13 @@ impl Decoder {
         }
     }
 
+    /// So many bytes of a body of known length went another way.
+    pub fn skip(&mut self, bytes: u64) {
+        if let Kind::Length(left) = &mut self.kind {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// Takes the next bytes, up to the end of the first data among them.
     pub fn decode(&mut self, bytes: &[u8]) -> Decoded {
         match &mut self.kind {

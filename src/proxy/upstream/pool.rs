@@ -150,8 +150,7 @@ impl Pools {
     }
 
     /// The connection to a server that was used last and is still good.
-    pub fn take(&self, server: &Server) -> Option<Connection> {
-        let now = Instant::now();
+    pub fn take(&self, server: &Server, now: Instant) -> Option<Connection> {
         let mut servers = self.inner.servers.borrow_mut();
         let idle = &mut servers.get_mut(&server.id())?.idle;
         while let Some(Idle { mut connection, expires }) = idle.pop() {
@@ -165,14 +164,14 @@ impl Pools {
 
     /// Keeps a connection for `keep`. It must be ready for another request: the one before was sent whole, its response read
     /// exactly to its end, and nothing is left over. One on which something has come since is closed.
-    pub fn give_back(&self, connection: Connection, keep: Duration) {
+    pub fn give_back(&self, connection: Connection, keep: Duration, now: Instant) {
         if self.inner.is_closed.get() || !connection.is_quiet() {
             return;
         }
         let mut servers = self.inner.servers.borrow_mut();
         let idle = &mut servers.entry(connection.server()).or_default().idle;
         if idle.len() < MAX_IDLE_PER_SERVER {
-            idle.push(Idle { connection, expires: Instant::now() + keep });
+            idle.push(Idle { connection, expires: now + keep });
             drop(servers);
             self.keep_swept();
         }

@@ -24,15 +24,12 @@ use tokio::time::Instant;
 use super::*;
 use crate::blocklist;
 use crate::drain::LocalTasks;
-use crate::notice::memo::Memo;
 use crate::notice::{self, Notices};
 use crate::proxy::context::Shared;
 use crate::proxy::error::rejection;
 use crate::proxy::gate::is_broken_framing;
 use crate::proxy::route::Routes;
 use crate::proxy::settings::Settings;
-use crate::proxy::sweep::Sweep;
-use crate::proxy::upstream::Pools;
 use crate::telemetry::counter::WorkerId;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::outcome::{CodeClass, Outcome};
@@ -155,6 +152,7 @@ pub(in crate::proxy) fn shared(limits: Limits) -> (Arc<Shared>, blocklist::reloa
         notice::Config { server_name: "edge".to_owned(), operator: notice::Operator::default(), templates: None };
     let settings = Settings {
         server_name: "edge".to_owned(),
+        http1: crate::proxy::Http1Path::Hyper,
         trusted_proxies: Vec::new(),
         limits,
         routes: Routes::new(&[]),
@@ -174,18 +172,9 @@ fn on_edge<T: AsyncFnOnce(&Edge)>(limits: Limits, test: T) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).build_local(Default::default()).expect("a runtime");
     runtime.block_on(async {
-        let (sweep, tasks) = (Sweep::default(), LocalTasks::default());
-        let worker = Worker {
-            id: WorkerId(0),
-            shared,
-            pools: Pools::new(WorkerId(0), sweep.clone(), tasks.clone()),
-            notice_memo: Memo::default(),
-            sweep: sweep.clone(),
-            tasks: tasks.clone(),
-            phase: Cell::new(Phase::Running),
-        };
+        let worker = Worker::new(WorkerId(0), shared, Phase::Running);
         let background = LocalTasks::default();
-        background.spawn(sweep.run());
+        background.spawn(worker.sweep.clone().run());
         let connections = Rc::new(Connections::new(Rc::new(worker), Recorder::default()));
         test(&Edge { connections, _blocklist: blocklist }).await;
     });
@@ -200,7 +189,7 @@ impl Edge {
             let new = New::local();
             let io = ClientIo::new(ours, Arc::clone(&new.state), None);
             let client = connections.client(&new, None, Protocol::Http1);
-            http1::serve(&connections, io, client, new.state).await;
+            connections.serve_client(io, client, new.state).await;
         });
         theirs
     }
