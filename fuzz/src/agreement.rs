@@ -4,6 +4,8 @@
 
 use std::io::Write as _;
 
+use sluis::proxy::Http1Path;
+
 use super::edge::{Plan, Run, run};
 use super::message::{Answer, Wrong, answers};
 use super::reader::{Ending, Field, Read, Request, UNBOUNDED, list, read, trim, values};
@@ -12,14 +14,26 @@ use super::verdict::{End, Outcome, Step, blocked, expected};
 /// A stream that holds everything at once.
 const ROOMY: usize = 256 * 1_024;
 
-/// Holds the edge against the reference for bytes that come as planned, and against itself for bytes that come at once.
+/// Holds the edge against the reference for bytes that come as planned, and against itself for bytes that come at once, in
+/// either way that it serves HTTP/1; and the ways against each other.
 pub fn check(bytes: &[u8], plan: &Plan) {
     let expected = expected(bytes);
     let _shown = Shown(bytes, plan);
     let at_once = Plan { pieces: Vec::new(), capacity: ROOMY, ends: plan.ends };
-    let whole = compare(&expected, &run(bytes, &at_once, None));
-    let pieces = compare(&expected, &run(bytes, plan, None));
-    assert_eq!(whole, pieces, "the same bytes in pieces are answered otherwise");
+    let [fast, hyper] = [Http1Path::Fast, Http1Path::Hyper].map(|http1| {
+        let [whole, pieces] =
+            [&at_once, plan].map(|plan| in_any_order(compare(&expected, &run(http1, bytes, plan, None))));
+        assert_eq!(whole, pieces, "the same bytes in pieces are answered otherwise: {http1:?}");
+        whole
+    });
+    assert_eq!(fast, hyper, "the fast path and hyper differ");
+}
+
+/// The order of fields with different names means nothing (RFC 9110 section 5.3).
+fn in_any_order((mut answers, mut requests): Seen) -> Seen {
+    answers.iter_mut().for_each(|answer| answer.fields.sort_by(|one, other| one.0.cmp(&other.0)));
+    requests.iter_mut().for_each(|request| request.fields.sort_by(|one, other| one.0.cmp(&other.0)));
+    (answers, requests)
 }
 
 type Seen = (Vec<Answer>, Vec<Request>);

@@ -14,16 +14,14 @@ use sluis::blocklist::{self, config::SourceConfig, config::SourceContent};
 use sluis::drain::{LocalTasks, Phase};
 use sluis::host::HostName;
 use sluis::live::Live;
-use sluis::notice::memo::Memo;
 use sluis::notice::{self, Notices};
 use sluis::proxy::connection::Connections;
 use sluis::proxy::context::{Shared, Worker};
 use sluis::proxy::route::Routes;
 use sluis::proxy::settings::Settings;
-use sluis::proxy::sweep::Sweep;
+use sluis::proxy::upstream::Upstream;
 use sluis::proxy::upstream::connection::{Connection, Stream};
-use sluis::proxy::upstream::{Pools, Upstream};
-use sluis::proxy::{Limits, RouteConfig, ServerConfig, UpstreamConfig, service};
+use sluis::proxy::{Http1Path, Limits, RouteConfig, ServerConfig, UpstreamConfig, service};
 use sluis::telemetry::counter::WorkerId;
 use sluis::telemetry::metrics::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -78,33 +76,31 @@ struct Edge {
     tasks: LocalTasks,
 }
 
-/// Sends bytes to the edge of this thread. A `script` is what the origin sends, and then ends, in place of a good answer.
-pub fn run(bytes: &[u8], plan: &Plan, script: Option<&[u8]>) -> Run {
+/// Sends bytes to the edge of this thread that serves HTTP/1 that way. A `script` is what the origin sends, and then ends, in
+/// place of a good answer.
+pub fn run(http1: Http1Path, bytes: &[u8], plan: &Plan, script: Option<&[u8]>) -> Run {
     thread_local! {
-        static EDGE: Edge = Edge::new();
+        static FAST: Edge = Edge::new(Http1Path::Fast);
+        static HYPER: Edge = Edge::new(Http1Path::Hyper);
     }
-    EDGE.with(|edge| edge.run(bytes, plan, script))
+    let edge = match http1 {
+        Http1Path::Fast => &FAST,
+        Http1Path::Hyper => &HYPER,
+    };
+    edge.with(|edge| edge.run(bytes, plan, script))
 }
 
 impl Edge {
-    fn new() -> Self {
+    fn new(http1: Http1Path) -> Self {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().start_paused(true).build_local(Default::default()).expect("a runtime");
         let metrics = Arc::new(Metrics::new(1, ["http".to_owned()]));
         let server = ServerConfig { host: HostName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: 1, tls: false };
         let config = UpstreamConfig { name: "origin".to_owned(), servers: vec![server], ca: None };
         let upstream = Arc::new(Upstream::build(&config, &metrics, None).expect("an upstream"));
-        let sweep = Sweep::default();
-        let (tasks, worker_tasks) = (LocalTasks::default(), LocalTasks::default());
-        let worker = Worker {
-            id: WorkerId(0),
-            shared: Arc::new(shared(Arc::clone(&upstream), metrics)),
-            pools: Pools::new(WorkerId(0), sweep.clone(), worker_tasks.clone()),
-            notice_memo: Memo::default(),
-            sweep: sweep.clone(),
-            tasks: worker_tasks,
-            phase: Cell::new(Phase::Running),
-        };
+        let tasks = LocalTasks::default();
+        let worker = Worker::new(WorkerId(0), Arc::new(shared(Arc::clone(&upstream), metrics, http1)), Phase::Running);
+        let sweep = worker.sweep.clone();
         let background = tasks.clone();
         runtime.block_on(async move { background.spawn(sweep.run()) });
         let connections = Rc::new(Connections::new(Rc::new(worker), service::Edge));
@@ -135,7 +131,7 @@ impl Edge {
             let stream = Stream::Other(RefCell::new(Box::new(ours)));
             let connection = Connection::new(stream, server, &self.upstream, pools.worker());
             tokio::time::sleep(Duration::from_millis(1)).await;
-            pools.give_back(connection, LONG);
+            pools.give_back(connection, LONG, tokio::time::Instant::now());
         }
     }
 }
@@ -231,7 +227,8 @@ static BLOCKLIST: LazyLock<blocklist::store::Blocklist> = LazyLock::new(|| {
     blocklist
 });
 
-fn shared(upstream: Arc<Upstream>, metrics: Arc<Metrics>) -> Shared {
+/// What a worker of the edge shares.
+pub fn shared(upstream: Arc<Upstream>, metrics: Arc<Metrics>, http1: Http1Path) -> Shared {
     let limits = Limits {
         request_head_bytes: BOUNDS.bytes,
         request_headers: BOUNDS.fields,
@@ -246,6 +243,7 @@ fn shared(upstream: Arc<Upstream>, metrics: Arc<Metrics>) -> Shared {
     };
     let settings = Settings {
         server_name: SERVER_NAME.to_owned(),
+        http1,
         trusted_proxies: Vec::new(),
         limits,
         routes: Routes::new(&[RouteConfig { hosts: Vec::new(), upstream: 0 }]),

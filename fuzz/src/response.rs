@@ -3,10 +3,11 @@
 //! Inside: the reading and the properties, of the codec alone and of the edge as a whole. Kept out: requests, which are plain
 //! here (`agreement.rs` has the others).
 
+use sluis::proxy::Http1Path;
 use sluis::proxy::upstream::decoder::{Decoder, Then};
 use sluis::proxy::upstream::response_head::{Framing, Progress, ResponseHead, ResponseParser, fields};
 
-use super::edge::{Plan, run};
+use super::edge::{Plan, Run, run};
 use super::message::{Answer, answers};
 use super::reader::{Ending, Field, read_chunked, read_field, values};
 
@@ -38,7 +39,13 @@ pub fn check(script: &[u8], asked: Asked, times: usize, plan: &Plan) {
         Asked::Post => "POST / HTTP/1.1\r\nHost: open.example\r\nContent-Length: 2\r\n\r\nab",
         Asked::Upgrade => "GET / HTTP/1.1\r\nHost: open.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n",
     };
-    let got = run(request.repeat(times).as_bytes(), plan, Some(script));
+    for http1 in [Http1Path::Fast, Http1Path::Hyper] {
+        let got = run(http1, request.repeat(times).as_bytes(), plan, Some(script));
+        check_got(&got, script, asked, times);
+    }
+}
+
+fn check_got(got: &Run, script: &[u8], asked: Asked, times: usize) {
     if asked == Asked::Upgrade && got.answers.starts_with(b"HTTP/1.1 101 ") {
         return;
     }

@@ -7,6 +7,9 @@
 #![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` marks what the tests use")]
 #![allow(dead_code, reason = "the support is one vocabulary; not every word is used in every issue")]
 
+/// How HTTP/1 is served where a test does not say it itself; `tests/hyper` runs the tests of HTTP/1 the other way.
+const HTTP1: &str = "fast";
+
 mod admin;
 mod blocking;
 mod bypass;

@@ -8,6 +8,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::HTTP1;
+
 use super::certs;
 use super::edge::Edge;
 
@@ -163,13 +165,14 @@ impl Setup {
         let Self { server, blocklist, limits, upstreams, routes, more, .. } = self;
         let workers = if server.contains("workers") { "" } else { "workers = 2\n" };
         let name = if server.contains("name =") { "" } else { "name = \"edge-under-test\"\n" };
+        let http1 = if server.contains("http1") { String::new() } else { format!("http1 = \"{HTTP1}\"\n") };
         let tls = if self.tls {
             "[listener.https]\naddress = \"127.0.0.1:0\"\ntls.certificates = \"certs\"\ntls.default = \"edge\"\n"
         } else {
             ""
         };
         format!(
-            "[server]\n{name}{workers}{server}\n[operator]\nname = \"Test Edge\"\nurl = \
+            "[server]\n{name}{workers}{http1}{server}\n[operator]\nname = \"Test Edge\"\nurl = \
              \"https://edge.example/blocking\"\ncontact = \"mailto:abuse@edge.example\"\n\n[listener.http]\naddress = \
              \"127.0.0.1:0\"\n{tls}\n[admin]\naddress = \"127.0.0.1:0\"\n\n[blocklist]\nnever_block = \
              [\".edge.example\"]\n{blocklist}\n[blocklist.source.decisions]\npath = \
