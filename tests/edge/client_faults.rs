@@ -49,6 +49,24 @@ fn gauges_are_zero(edge: &Edge) -> bool {
     gauges.iter().all(|name| metrics.sum(name, &[]) == 0.0)
 }
 
+#[test]
+fn p8_empty_lines_are_no_request_until_one_follows() {
+    let origin = origin();
+    let edge = Setup::new(origin.address()).without_tls().start();
+    for empty in ["\r\n", "\r\n\r\n"] {
+        let mut connection = edge.http();
+        connection.send(empty);
+        connection.socket().shutdown(Shutdown::Write).unwrap();
+        assert!(connection.read_to_end().is_ok(), "{empty:?}");
+        assert_eq!(connection.take_buffered(), b"", "{empty:?}");
+    }
+    assert_eq!(edge.settled("nobody asked").sum("sluis_requests_started_total", &[]), 0.0);
+    let mut connection = edge.http();
+    connection.send("\r\n");
+    connection.send("GET / HTTP/1.1\r\nHost: open.example\r\n\r\n");
+    assert_eq!(connection.read_response().text(), "at once");
+}
+
 /// Does one thing to an edge many times, again and again until memory has settled: how much of it is in use at once
 /// differs, but what is lost each time would show in every round.
 fn leaves_nothing(edge: &Edge, what: &str, times: usize, act: impl Fn(&Edge, usize)) {

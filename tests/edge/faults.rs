@@ -52,6 +52,21 @@ fn p8_body_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[test]
+fn p8_answer_whose_first_chunk_is_broken_is_a_bad_gateway() {
+    // Nothing of it was sent yet, so that there is another answer.
+    let origin = Origin::answering(|_| {
+        Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot-hex\r\n").then(Step::Close)
+    });
+    let edge = edge_before(&origin);
+    let response = edge.get("open.example", "/");
+    assert_eq!(response.status, 502, "{response:?}");
+    assert!(response.complete, "{response:?}");
+    let metrics = edge.settled("it has failed");
+    assert_eq!((metrics.outcome("failed"), metrics.sum("sluis_requests_total", &[])), (1, 1.0));
+    assert_eq!(metrics.sum("sluis_upstream_requests_total", &[]), 1.0, "it is counted once");
+}
+
+#[test]
 fn p8_body_without_a_length_that_breaks_off_is_a_reset_to_http_1_0() {
     // RFC 9112 section 6.3: there are no chunks in HTTP/1.0, so that an end in order would look like the end of the body.
     let origin = Origin::answering(|_| {

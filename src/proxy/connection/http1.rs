@@ -46,9 +46,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     V: Service,
 {
-    let Http1 { io, client, state, began, until, unread } = http1;
+    let Http1 { io, client, state, began, until, unread, head_deadline } = http1;
     let upgrade = Rc::new(RefCell::new(None));
     let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), began, limits));
+    if head_deadline.is_some() {
+        // The time that its first bytes have taken counts.
+        driver.waiting = Some((Waiting::Head, state.requests.get()));
+        driver.deadline = head_deadline;
+    }
     let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits), &unread);
     drop(unread);
     let lifetime = Lifetime { requests: connections.limits(|limits| limits.requests_per_connection), until };

@@ -89,6 +89,8 @@ pub struct Http1<S> {
     pub until: Instant,
     /// What was read of it and not taken yet.
     pub unread: Vec<u8>,
+    /// When the head must be whole that `unread` begins; none where it begins none, or that is not counted yet.
+    pub head_deadline: Option<Instant>,
 }
 
 /// What a service leaves of a connection.
@@ -105,7 +107,8 @@ pub enum Left<S> {
 impl<S> Http1<S> {
     fn new(io: S, client: Rc<Client>, state: Arc<ClientState>, limits: &Limits) -> Self {
         let began = Instant::now();
-        Self { io, client, state, began, until: began + with_jitter(limits.connection_age), unread: Vec::new() }
+        let until = began + with_jitter(limits.connection_age);
+        Self { io, client, state, began, until, unread: Vec::new(), head_deadline: None }
     }
 }
 

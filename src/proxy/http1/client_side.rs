@@ -64,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> ClientSide<S> {
     /// Sends bytes behind those that the client has not taken yet; keeps what it does not take.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> io::Result<()> {
         let mut taken = 0;
-        if self.rest.is_empty() {
+        if self.rest.is_empty() && !(head.is_empty() && body.is_empty()) {
             let io = Pin::new(&mut self.io);
             let written = if body.is_empty() {
                 io.poll_write(cx, head)?

@@ -85,7 +85,7 @@ enum Step {
 
 impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
     pub(super) fn new(http1: Http1<S>) -> Self {
-        let Http1 { io, client, state, began, until, unread } = http1;
+        let Http1 { io, client, state, began, until, unread, .. } = http1;
         let timeout = client.worker.settings().limits.response_write_timeout;
         Self {
             side: ClientSide::new(io, state, unread),
@@ -107,14 +107,16 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
 
     /// The connection, for whoever goes on with it.
     pub(super) fn into_rest(self) -> (Http1<S>, Alarm) {
+        let head_deadline = self.deadline.filter(|_| self.waiting.is_some_and(|(waiting, _)| waiting == Waiting::Head));
         let Self { side, client, patience: Patience { began, .. }, until, alarm, .. } = self;
         let ClientSide { io, state, ahead, .. } = side;
-        (Http1 { io, client, state, began, until, unread: ahead }, alarm)
+        (Http1 { io, client, state, began, until, unread: ahead, head_deadline }, alarm)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         let phase = self.client.worker.phase.get();
         if phase == Phase::Cut {
+            self.count_partial();
             return Poll::Ready(Ending::Cut { was_busy: self.is_busy() });
         }
         if phase == Phase::Draining && !self.patience.is_draining {
@@ -256,7 +258,10 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
         if settings.http1 == Http1Path::Hyper {
             return Step::HandOver;
         }
-        match HeadParser::default().advance(bytes, &head_limits(&settings.limits)) {
+        let mut parser = HeadParser::default();
+        match parser.advance(bytes, &head_limits(&settings.limits)) {
+            // Empty lines are no request yet.
+            Progress::Incomplete if !parser.has_begun(bytes.len()) => Step::HandOver,
             Progress::Incomplete => Step::Wait,
             Progress::Complete(Head { range, framing }) if range.start == 0 => {
                 let head = bytes.get(..range.end).unwrap_or_default();
@@ -381,7 +386,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
     /// An exchange is over.
     fn conclude(&mut self, result: Result<Finished, Fault>, cx: &mut Context<'_>) -> Result<(), Ending> {
         let Some(mut forwarding) = self.forwarding.take().and_then(Slot::take) else { return Ok(()) };
-        if result.is_err_and(|fault| fault != Fault::Aborted) {
+        // A client that leaves its upload unfinished ends the upstream's connection with it.
+        if result.is_err_and(|fault| fault != Fault::Aborted || forwarding.leaves_body()) {
             forwarding.count_lost();
         }
         match result {

@@ -74,6 +74,8 @@ pub(super) struct Forwarding {
     /// A head that is not whole yet.
     partial: Vec<u8>,
     body: Option<AnswerBody>,
+    /// The answer is counted by its status.
+    is_counted: bool,
     said_close: bool,
     keeps_alive: bool,
     /// The time at this poll, once it was asked for.
@@ -132,6 +134,7 @@ impl Forwarding {
             parser: ResponseParser::new(request.is_head()),
             partial: Vec::new(),
             body: None,
+            is_counted: false,
             said_close: false,
             keeps_alive: false,
             now: Some(sent_at),
@@ -254,7 +257,7 @@ impl Forwarding {
 
     /// Counts a request that was sent and has no answer.
     pub(super) fn count_lost(&self) {
-        if self.sent > 0 && !self.has_answered() {
+        if self.sent > 0 && !self.is_counted {
             self.errand.upstream.metrics().count_request(self.worker().id, CodeClass::None);
         }
     }

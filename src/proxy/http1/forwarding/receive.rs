@@ -153,7 +153,16 @@ impl Forwarding {
         };
         match self.take_head(whole, output)? {
             // What stands behind the head came with the last of these bytes.
-            Taken::Head(end) => self.take_body(bytes.get(end.saturating_sub(before)..).unwrap_or_default(), output),
+            Taken::Head(end) => {
+                let length = output.len();
+                let body = self.take_body(bytes.get(end.saturating_sub(before)..).unwrap_or_default(), output);
+                if body.is_err() && output.len() == length {
+                    // Nothing of it is with the client, and nothing of it is good.
+                    self.body = None;
+                    output.clear();
+                }
+                body
+            }
             Taken::Part(start) => {
                 if partial.is_empty() {
                     partial.extend_from_slice(bytes);
@@ -199,7 +208,8 @@ impl Forwarding {
         let metrics = self.errand.upstream.metrics();
         metrics.count_request(worker.id, CodeClass::of(head.status.as_u16()));
         metrics.response_seconds.observe(worker.id, elapsed);
-        self.said_close = self.exchange.client().closing.get();
+        // An answer before the end of its request leaves a rest that may never come (RFC 9112 section 9.3).
+        self.said_close = self.exchange.client().closing.get() || self.upload.left() > 0;
         let added = Added {
             server_name: &self.settings.server_name,
             request_id: self.head.get(self.request_id.clone()).unwrap_or_default(),
@@ -207,6 +217,7 @@ impl Forwarding {
             closes: self.said_close,
         };
         response::put_head(bytes, head, added, output);
+        self.is_counted = true;
         self.keeps_alive = head.keeps_alive;
         self.body = Some(AnswerBody::new(head.framing));
         self.upstream_deadline = None;
@@ -214,10 +225,11 @@ impl Forwarding {
 
     fn take_body<'b>(&mut self, bytes: &'b [u8], output: &mut Vec<u8>) -> Result<&'b [u8], Fault> {
         let Some(body) = &mut self.body else { return Ok(&[]) };
-        let (data, count) = body.pass(bytes, output)?;
+        let (data, count) = body.pass(bytes, output);
+        let is_broken = body.is_broken();
         self.upstream_deadline = None;
         let worker = &self.errand.worker;
         worker.metrics().response_body_bytes.add(worker.id, count);
-        Ok(data)
+        if is_broken { Err(Failure::UpstreamMalformed.into()) } else { Ok(data) }
     }
 }

@@ -80,6 +80,7 @@ impl Forwarding {
                 // Why the upstream takes no more, its answer may say.
                 Poll::Ready(Err(_)) if !was_empty => {
                     self.is_deaf = true;
+                    self.client_deadline = None;
                     return Some(Poll::Ready(Ok(())));
                 }
                 Poll::Ready(Ok(Moved::End) | Err(_)) => return Some(Poll::Ready(Err(Fault::Aborted))),
@@ -175,6 +176,11 @@ impl Forwarding {
             // Why, the answer may say; if there is none, reading tells.
             Poll::Ready(_) => {
                 self.is_deaf = true;
+                self.client_deadline = None;
+                if connection.socket().is_none() {
+                    // TLS may have sent some of it before it failed.
+                    self.sent = self.sent.max(1);
+                }
                 Poll::Ready(())
             }
             Poll::Pending => Poll::Pending,
