@@ -3,7 +3,7 @@
 //! Inside: the plain structures and nothing that acts. Kept out: how they are made (`app`, `worker.rs`) and what is
 //! done with them (`service.rs`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Worker {
     pub dates: DateCell,
     /// Memory that its connections share.
     pub scratch: Scratch,
+    /// The settings as of their generation.
+    settings: RefCell<Option<(u64, Rc<Arc<Settings>>)>>,
 }
 
 impl Worker {
@@ -76,12 +78,24 @@ impl Worker {
             notice_memo: Memo::default(),
             dates: DateCell::default(),
             scratch: Scratch::default(),
+            settings: RefCell::default(),
         }
     }
 
-    /// The settings in force, to keep for one request.
-    pub fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.shared.settings.load().value)
+    /// The settings in force, to keep for one request. All workers count the holders of a snapshot in one place, which with
+    /// each request would move its cache line between them; so a worker holds it once, and counts its own holders.
+    pub fn settings(&self) -> Rc<Arc<Settings>> {
+        let generation = self.shared.settings.generation();
+        let mut kept = self.settings.borrow_mut();
+        match &*kept {
+            Some((of, settings)) if *of == generation => Rc::clone(settings),
+            _ => {
+                let published = self.shared.settings.load();
+                let settings = Rc::new(Arc::clone(&published.value));
+                *kept = Some((published.generation, Rc::clone(&settings)));
+                settings
+            }
+        }
     }
 
     /// The value of `Date` now.

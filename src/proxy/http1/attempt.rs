@@ -41,7 +41,7 @@ pub(super) type Search = Pin<Box<dyn Future<Output = Found>>>;
 #[derive(Debug, Clone)]
 pub(super) struct Errand {
     pub(super) worker: Rc<Worker>,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Rc<Arc<Settings>>,
     pub(super) upstream: Arc<Upstream>,
 }
 

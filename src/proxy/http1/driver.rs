@@ -146,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
     }
 
     fn is_busy(&self) -> bool {
-        self.forwarding.is_some() || self.side.state.in_head.get()
+        self.forwarding.is_some() || !self.side.is_flushed() || self.side.state.in_head.get()
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
         &mut self,
         head: &[u8],
         framing: Framing,
-        settings: &Arc<Settings>,
+        settings: &Rc<Arc<Settings>>,
         output: &mut Vec<u8>,
         cx: &mut Context<'_>,
     ) -> Option<()> {

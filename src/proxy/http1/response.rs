@@ -42,6 +42,9 @@ pub(super) fn put_head(head: &[u8], parsed: &ResponseHead, added: Added<'_>, out
     let (mut has_date, mut has_request_id) = (false, false);
     for line in lines(head, line_end) {
         let name = line.field.name;
+        if named.iter().any(|named| named.eq_ignore_ascii_case(name)) {
+            continue;
+        }
         let mut lower = [0; NAME_BYTES];
         if let Some(lower) = lower.get_mut(..name.len()) {
             lower.copy_from_slice(name);
@@ -55,9 +58,6 @@ pub(super) fn put_head(head: &[u8], parsed: &ResponseHead, added: Added<'_>, out
                 lower if is_hop_by_hop(std::str::from_utf8(lower).unwrap_or_default()) => continue,
                 _ => {}
             }
-        }
-        if named.iter().any(|named| named.eq_ignore_ascii_case(name)) {
-            continue;
         }
         out.extend_from_slice(head.get(line.range).unwrap_or_default());
     }

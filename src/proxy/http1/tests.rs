@@ -206,7 +206,7 @@ fn what_is_not_plain_beyond_doubt_is_left_to_the_other_way() {
 }
 
 /// Lines of an upstream's head.
-const ANSWERED: [&str; 20] = [
+const ANSWERED: [&str; 21] = [
     "Server: x",
     "Date: Thu, 01 Jan 1970 00:00:00 GMT",
     "Content-Length: 5",
@@ -214,6 +214,7 @@ const ANSWERED: [&str; 20] = [
     "Transfer-Encoding: chunked",
     "Connection: close",
     "Connection: keep-alive, X-Inner",
+    "Connection: date, x-request-id",
     "X-Inner: 1",
     "Keep-Alive: timeout=5",
     "Proxy-Connection: close",

@@ -47,7 +47,7 @@ pub(super) enum Finished {
 /// A request that is being forwarded.
 pub(super) struct Forwarding {
     pub(super) exchange: Exchange,
-    pub(super) settings: Arc<Settings>,
+    pub(super) settings: Rc<Arc<Settings>>,
     pub(super) is_head: bool,
     /// What the client accepts, for an answer of our own.
     pub(super) accept: Vec<u8>,
@@ -96,7 +96,7 @@ impl Forwarding {
     pub(super) fn begin(
         client: &Rc<Client>,
         now: Instant,
-        settings: &Arc<Settings>,
+        settings: &Rc<Arc<Settings>>,
         upstream: &Arc<Upstream>,
         request: &Request<'_>,
         rules: Rules<'_>,
@@ -107,7 +107,7 @@ impl Forwarding {
         accept.extend_from_slice(request.accept.once().unwrap_or_default());
         let exchange = Exchange::begin_at(Rc::clone(client), now);
         let limits = &settings.limits;
-        let errand = Errand { worker, settings: Arc::clone(settings), upstream: Arc::clone(upstream) };
+        let errand = Errand { worker, settings: Rc::clone(settings), upstream: Arc::clone(upstream) };
         let mut attempts = Attempts::default();
         let (connection, search) = match errand.begin(&mut attempts, now) {
             Ok(connection) => (Some(connection), None),
@@ -140,7 +140,7 @@ impl Forwarding {
             now: Some(sent_at),
             upstream_deadline: Some(sent_at + limits.upstream_response_timeout),
             client_deadline: None,
-            settings: Arc::clone(settings),
+            settings: Rc::clone(settings),
             errand,
             exchange,
         }
