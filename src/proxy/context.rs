@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -61,7 +62,19 @@ pub struct Worker {
     /// Memory that its connections share.
     pub scratch: Scratch,
     /// The settings as of their generation.
-    settings: RefCell<Option<(u64, Rc<Arc<Settings>>)>>,
+    settings: RefCell<Option<(u64, Rc<HeldSettings>)>>,
+}
+
+/// A snapshot of the settings that one worker holds.
+#[derive(Debug)]
+pub struct HeldSettings(Arc<Settings>);
+
+impl Deref for HeldSettings {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
 }
 
 impl Worker {
@@ -84,14 +97,14 @@ impl Worker {
 
     /// The settings in force, to keep for one request. All workers count the holders of a snapshot in one place, which with
     /// each request would move its cache line between them; so a worker holds it once, and counts its own holders.
-    pub fn settings(&self) -> Rc<Arc<Settings>> {
+    pub fn settings(&self) -> Rc<HeldSettings> {
         let generation = self.shared.settings.generation();
         let mut kept = self.settings.borrow_mut();
         match &*kept {
             Some((of, settings)) if *of == generation => Rc::clone(settings),
             _ => {
                 let published = self.shared.settings.load();
-                let settings = Rc::new(Arc::clone(&published.value));
+                let settings = Rc::new(HeldSettings(Arc::clone(&published.value)));
                 *kept = Some((published.generation, Rc::clone(&settings)));
                 settings
             }

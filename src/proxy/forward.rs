@@ -45,7 +45,7 @@ const MAX_ATTEMPTS: usize = 3;
 /// Why there is no answer: the upstream's fault, ours, or the client's where its body broke off.
 pub async fn forward<J: Judge>(
     client: &Rc<Client>,
-    settings: &Arc<Settings>,
+    settings: &Settings,
     upstream: &Arc<Upstream>,
     mut request: Request<Incoming>,
     judge: impl FnOnce() -> J,

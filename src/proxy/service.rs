@@ -4,7 +4,6 @@
 //! above this one.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
@@ -95,12 +94,7 @@ async fn serve(
 }
 
 /// The life of a request.
-async fn answer(
-    client: &Rc<Client>,
-    settings: &Arc<Settings>,
-    mut parts: Parts,
-    body: Incoming,
-) -> Result<Reply, Fault> {
+async fn answer(client: &Rc<Client>, settings: &Settings, mut parts: Parts, body: Incoming) -> Result<Reply, Fault> {
     let target = target::target(&parts, client)?;
     if let Some(notice) = judge::notice(client, &target.host, &parts.headers) {
         return Ok(Reply { response: notice.map(Content::Own), outcome: Outcome::Blocked });

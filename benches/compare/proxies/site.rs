@@ -3,6 +3,8 @@
 //! Inside: made-up names, one ECDSA P-256 certificate, the client's side of TLS with one group and one cipher suite, so that
 //! all proxies do the same arithmetic. Kept out: the proxies' configurations.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -91,9 +93,25 @@ pub fn feed(names: usize, marker: &str) -> String {
     text + marker
 }
 
-/// An address that nobody listens on now.
+/// An address that nobody listens on now, and that was not given out lately: who got it may not listen on it yet.
 pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    thread_local! {
+        static GIVEN: RefCell<VecDeque<SocketAddr>> = const { RefCell::new(VecDeque::new()) };
+    }
+    const REMEMBERED: usize = 256;
+    GIVEN.with_borrow_mut(|given| {
+        loop {
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            if given.contains(&address) {
+                continue;
+            }
+            if given.len() == REMEMBERED {
+                given.pop_front();
+            }
+            given.push_back(address);
+            return Ok(address);
+        }
+    })
 }
 
 /// A leaf for the hosts above, and the root that signed it, which is returned.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::proxy::context::Worker;
-use crate::proxy::settings::Settings;
+use crate::proxy::context::{HeldSettings, Worker};
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::admission::Permit;
 use crate::proxy::upstream::connect::connect;
@@ -41,7 +40,7 @@ pub(super) type Search = Pin<Box<dyn Future<Output = Found>>>;
 #[derive(Debug, Clone)]
 pub(super) struct Errand {
     pub(super) worker: Rc<Worker>,
-    pub(super) settings: Rc<Arc<Settings>>,
+    pub(super) settings: Rc<HeldSettings>,
     pub(super) upstream: Arc<Upstream>,
 }
 

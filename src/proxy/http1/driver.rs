@@ -19,7 +19,7 @@ use crate::proxy::client_io::Socket;
 use crate::proxy::connection::progress::WriteWatch;
 use crate::proxy::connection::waiting::{Patience, Waiting};
 use crate::proxy::connection::{Http1, count_unserved, head_limits};
-use crate::proxy::context::Client;
+use crate::proxy::context::{Client, HeldSettings};
 use crate::proxy::error::Fault;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::gate::head::{Framing, Head, HeadParser, Progress};
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
         &mut self,
         head: &[u8],
         framing: Framing,
-        settings: &Rc<Arc<Settings>>,
+        settings: &Rc<HeldSettings>,
         output: &mut Vec<u8>,
         cx: &mut Context<'_>,
     ) -> Option<()> {

@@ -18,10 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::proxy::client_io::Socket;
-use crate::proxy::context::{Client, Worker};
+use crate::proxy::context::{Client, HeldSettings, Worker};
 use crate::proxy::error::Fault;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::settings::Settings;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::admission::Permit;
 use crate::proxy::upstream::connection::Connection;
@@ -47,7 +46,7 @@ pub(super) enum Finished {
 /// A request that is being forwarded.
 pub(super) struct Forwarding {
     pub(super) exchange: Exchange,
-    pub(super) settings: Rc<Arc<Settings>>,
+    pub(super) settings: Rc<HeldSettings>,
     pub(super) is_head: bool,
     /// What the client accepts, for an answer of our own.
     pub(super) accept: Vec<u8>,
@@ -96,7 +95,7 @@ impl Forwarding {
     pub(super) fn begin(
         client: &Rc<Client>,
         now: Instant,
-        settings: &Rc<Arc<Settings>>,
+        settings: &Rc<HeldSettings>,
         upstream: &Arc<Upstream>,
         request: &Request<'_>,
         rules: Rules<'_>,
