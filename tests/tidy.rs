@@ -82,6 +82,7 @@ const REQUEST_PATH: &[&str] = &[
     "proxy/upstream/received.rs",
     "proxy/upstream/outgoing.rs",
     "proxy/upstream/pool.rs",
+    "proxy/upload_pace.rs",
     "proxy/scratch.rs",
     "proxy/sweep.rs",
     "proxy/own_error.rs",

@@ -35,7 +35,7 @@ use super::upstream_body::{Lease, UpstreamBody};
 use super::upstream_head;
 
 /// How often one request is tried at most: each further time only where the one before cannot have had an effect.
-const MAX_ATTEMPTS: usize = 3;
+pub const MAX_ATTEMPTS: usize = 3;
 
 /// Sends a request that is already rewritten (origin-form target, Host, no hop-by-hop fields; `Upgrade` where one is
 /// passed on) and returns the head of the answer, checked and clean, with its body to come. A 101 starts a tunnel, which
@@ -155,7 +155,7 @@ impl Errand<'_> {
             outgoing: Outgoing::new(&head, body, framing),
             upload,
             is_head: head.method == Method::HEAD,
-            is_idempotent: is_idempotent(&head.method),
+            is_idempotent: is_idempotent(head.method.as_str().as_bytes()),
         })
     }
 
@@ -277,6 +277,6 @@ fn blame(failure: Failure, upload: Option<&Upload>) -> Fault {
 }
 
 /// Whether a request may be sent twice (RFC 9110 section 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+pub fn is_idempotent(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE")
 }

@@ -130,21 +130,25 @@ fn host_field(target: &Target, sent: Option<&HeaderValue>) -> HeaderValue {
     text.put_slice(host);
     if let Some(port) = target.port {
         text.put_u8(b':');
-        put_decimal(&mut text, port);
+        put_decimal(&mut text, port.into());
     }
     value_of(&text)
 }
 
 /// Appends a number in decimal digits.
-pub fn put_decimal(text: &mut impl BufMut, number: u16) {
-    let mut divisor = 10_000;
-    while divisor > 1 && number < divisor {
-        divisor /= 10;
+pub fn put_decimal(text: &mut impl BufMut, number: u64) {
+    let mut digits = [0; 20];
+    let (mut start, mut left) = (digits.len(), number);
+    for place in digits.iter_mut().rev() {
+        // A digit fits a byte.
+        *place = b'0' + u8::try_from(left % 10).unwrap_or_default();
+        start -= 1;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
     }
-    while divisor > 0 {
-        text.put_u8(b'0' + u8::try_from(number / divisor % 10).unwrap_or_default());
-        divisor /= 10;
-    }
+    text.put_slice(digits.get(start..).unwrap_or_default());
 }
 
 /// A value of bytes that are visible ASCII by construction.

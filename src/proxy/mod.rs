@@ -15,6 +15,7 @@ pub mod sweep;
 pub mod date;
 pub mod gate;
 pub mod error;
+pub mod upload_pace;
 pub mod request_body;
 pub mod upstream;
 pub mod route;

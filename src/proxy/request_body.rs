@@ -27,9 +27,7 @@ use super::Limits;
 use super::error::{BodyFault, Fault};
 use super::gate::is_broken_framing;
 use super::sweep::{Alarm, Sweep};
-
-/// What a client must send in `request_body_idle_timeout` while it is waited for.
-const LEAST_BYTES: u64 = 1_024;
+use super::upload_pace::UploadPace;
 
 /// A client's body towards the upstream.
 #[derive(Debug)]
@@ -50,13 +48,8 @@ pub struct Upload {
     trailer_bytes: usize,
     /// HTTP/2: a body that just stops is told from one that ends.
     must_end_stream: bool,
-    /// Since when the client is waited for; none where it is not.
-    waiting_since: Cell<Option<Instant>>,
+    pace: Cell<UploadPace>,
     client_idle: Alarm,
-    client_idle_timeout: Duration,
-    /// How much longer it may be waited for before [`LEAST_BYTES`] have come, and how many have.
-    patience: Cell<Duration>,
-    come: Cell<u64>,
     response: Alarm,
     response_timeout: Duration,
     fault: Cell<Option<Fault>>,
@@ -98,11 +91,8 @@ impl RequestBody {
             trailer_fields: limits.request_headers,
             trailer_bytes: limits.http2_header_list_bytes as usize,
             must_end_stream: is_http2,
-            waiting_since: Cell::new(None),
+            pace: Cell::new(UploadPace::new(limits.request_body_idle_timeout)),
             client_idle: context.sweep.alarm(),
-            client_idle_timeout: limits.request_body_idle_timeout,
-            patience: Cell::new(limits.request_body_idle_timeout),
-            come: Cell::new(0),
             response: context.sweep.alarm(),
             response_timeout: limits.upstream_response_timeout,
             fault: Cell::new(None),
@@ -124,27 +114,24 @@ impl Upload {
     }
 
     fn wait(&self, cx: &mut Context<'_>) -> Poll<Fault> {
-        if self.waiting_since.get().is_none() {
-            self.waiting_since.set(Some(Instant::now()));
-            self.client_idle.set(self.patience.get());
+        let mut pace = self.pace.get();
+        if !pace.is_waiting() {
+            self.client_idle.set_at(pace.wait(Instant::now()));
+            self.pace.set(pace);
             self.response.clear();
         }
         self.client_idle.poll_due(cx).map(|()| Rejection::BodyTimeout.into())
     }
 
-    /// Something has come. Little does not buy the client all of its time again, or a byte now and then would keep an
-    /// upload open for ever; time in which the upstream takes nothing is not the client's.
+    /// Something has come.
     fn progress(&self, bytes: u64) {
-        if let Some(since) = self.waiting_since.take() {
+        let (mut pace, now) = (self.pace.get(), Instant::now());
+        if pace.is_waiting() {
             self.client_idle.clear();
-            self.patience.set(self.patience.get().saturating_sub(since.elapsed()));
         }
-        self.come.set(self.come.get() + bytes);
-        if self.come.get() >= LEAST_BYTES {
-            self.come.set(0);
-            self.patience.set(self.client_idle_timeout);
-        }
-        self.response.set(self.response_timeout);
+        pace.add(bytes, now);
+        self.pace.set(pace);
+        self.response.set_at(now + self.response_timeout);
     }
 
     fn take(&self, bytes: usize) -> Result<(), Fault> {

@@ -4,6 +4,8 @@
 //! Inside: pure functions on one field. Kept out: rules over several fields (`head.rs`), and the syntax of a host
 //! (`target.rs`).
 
+use std::ops::Range;
+
 use crate::telemetry::outcome::Rejection;
 
 /// A field line, taken apart.
@@ -64,6 +66,30 @@ pub fn parse(line: &[u8]) -> Result<Field<'_>, Rejection> {
         return Err(Rejection::MalformedHead);
     }
     Ok(Field { name, value: trim(value) })
+}
+
+/// A field line of a head or a trailer section, and where it stands in it, its CRLF included.
+#[derive(Debug)]
+pub struct Line<'s> {
+    /// The line, taken apart.
+    pub field: Field<'s>,
+    /// Where it stands.
+    pub range: Range<usize>,
+}
+
+/// The field lines of a section that was found to keep every rule, from `start`, which is behind a first line that is none.
+pub fn lines(section: &[u8], start: usize) -> impl Iterator<Item = Line<'_>> {
+    let mut next = start;
+    std::iter::from_fn(move || {
+        let rest = section.get(next..)?;
+        let end = memchr::memchr(b'\n', rest)? + 1;
+        let line = rest.get(..end)?;
+        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+        let range = next..next + end;
+        next = range.end;
+        let value = value.strip_suffix(b"\r\n").and_then(|value| value.get(1..)).unwrap_or_default();
+        Some(Line { field: Field { name, value: trim(value) }, range })
+    })
 }
 
 /// Takes the whitespace off both ends: space and tab, nothing else (RFC 9110 section 5.6.3).

@@ -3,9 +3,8 @@
 //! Inside: framing it anew: by its length, or in chunks of our own. Kept out: reading the upstream's framing
 //! (`upstream/decoder.rs`). Trailers are dropped: whoever asks for them (TE) is not on the fast path.
 
-use std::io::Write as _;
-
 use crate::proxy::upstream::decoder::{Decoded, Decoder, Then};
+use crate::proxy::upstream::outgoing::SizeLine;
 use crate::proxy::upstream::response_head::Framing;
 
 /// What ends a body in chunks, without trailers (RFC 9112 section 7.1).
@@ -96,8 +95,7 @@ fn put_chunk(data: &[u8], output: &mut Vec<u8>) {
     if data.is_empty() {
         return;
     }
-    // Writing to memory cannot fail.
-    let _ = write!(output, "{:x}\r\n", data.len());
+    output.extend_from_slice(SizeLine::new(data.len()).bytes());
     output.extend_from_slice(data);
     output.extend_from_slice(b"\r\n");
 }

@@ -9,15 +9,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::proxy::context::{HeldSettings, Worker};
+use crate::proxy::forward::MAX_ATTEMPTS;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::admission::Permit;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::connection::Connection;
 use crate::proxy::upstream::server::{Server, ServerId};
 use crate::telemetry::outcome::Failure;
-
-/// How often one request is tried at most: each further time only where the one before cannot have had an effect.
-const MAX_ATTEMPTS: usize = 3;
 
 /// The attempts at one request.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,14 +7,11 @@ use ipnet::IpNet;
 
 use crate::host::Authority;
 use crate::proxy::context::Client;
-use crate::proxy::gate::field::trim;
+use crate::proxy::gate::field::{lines, trim};
 use crate::proxy::gate::head::Framing;
 use crate::proxy::headers::{self, is_forwarding, is_hop_by_hop};
 
-use super::runs::{Runs, Seen, lines};
-
-/// The longest name that is looked up among those that are not passed on.
-const NAME_BYTES: usize = 32;
+use super::runs::{NAME_BYTES, Runs, Seen, lower};
 
 /// A request of the fast path's subset: HTTP/1.1, a path, one Host, no upgrade, no expectation, no transfer coding, no trailers.
 #[derive(Debug)]
@@ -87,11 +84,6 @@ impl<'h> Request<'h> {
         })
     }
 
-    /// Whether it may be sent twice (RFC 9110 section 9.2.2), as far as its method goes.
-    pub(super) fn is_idempotent(&self) -> bool {
-        matches!(self.method, b"GET" | b"HEAD" | b"PUT" | b"DELETE")
-    }
-
     /// Whether its answer has no body (RFC 9110 section 9.3.2).
     pub(super) fn is_head(&self) -> bool {
         self.method == b"HEAD"
@@ -138,7 +130,7 @@ impl<'h> Request<'h> {
         out.extend_from_slice(self.authority.host.as_bytes());
         if let Some(port) = self.authority.port {
             out.push(b':');
-            headers::put_decimal(out, port);
+            headers::put_decimal(out, port.into());
         }
     }
 }
@@ -172,11 +164,9 @@ impl<'h> Fields<'h> {
 
     /// Whether a line is passed on as it is. None where the request is not for the fast path.
     fn is_kept(&mut self, name: &[u8], value: &'h [u8], is_trusted: bool, server_name: &str) -> Option<bool> {
-        let mut lower = [0; NAME_BYTES];
-        let Some(lower) = lower.get_mut(..name.len()) else { return Some(!starts_forwarding(name) || is_trusted) };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        match &*lower {
+        let mut room = [0; NAME_BYTES];
+        let Some(lower) = lower(name, &mut room) else { return Some(!starts_forwarding(name) || is_trusted) };
+        match lower {
             b"host" => self.host.add(value),
             b"upgrade" | b"expect" | b"te" | b"transfer-encoding" | b"trailer" | b"http2-settings" => return None,
             // The fields that it names would have to go.

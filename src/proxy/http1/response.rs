@@ -9,14 +9,11 @@ use http::{Response, StatusCode};
 
 use crate::notice::SLUIS_DECISION;
 use crate::proxy::context::Worker;
-use crate::proxy::gate::field::trim;
+use crate::proxy::gate::field::{lines, trim};
 use crate::proxy::headers::{is_hop_by_hop, put_decimal};
 use crate::proxy::upstream::response_head::{Framing, ResponseHead};
 
-use super::runs::lines;
-
-/// The longest name that is looked up among those that are not passed on.
-const NAME_BYTES: usize = 32;
+use super::runs::{NAME_BYTES, lower};
 
 /// What is added to an upstream's head.
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +42,9 @@ pub(super) fn put_head(head: &[u8], parsed: &ResponseHead, added: Added<'_>, out
         if named.iter().any(|named| named.eq_ignore_ascii_case(name)) {
             continue;
         }
-        let mut lower = [0; NAME_BYTES];
-        if let Some(lower) = lower.get_mut(..name.len()) {
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            match &*lower {
+        let mut room = [0; NAME_BYTES];
+        if let Some(lower) = lower(name, &mut room) {
+            match lower {
                 b"date" => has_date = true,
                 b"x-request-id" => has_request_id = true,
                 b"content-length" => continue,
@@ -88,16 +83,9 @@ fn put_framing(parsed: &ResponseHead, out: &mut Vec<u8>) {
 }
 
 fn put_number(out: &mut Vec<u8>, name: &[u8], number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut left = number;
-    while start > 0 && (left > 0 || start == digits.len()) {
-        start -= 1;
-        // A digit fits a byte.
-        digits[start] = b'0' + u8::try_from(left % 10).unwrap_or_default();
-        left /= 10;
-    }
-    put_field(out, name, digits.get(start..).unwrap_or_default());
+    out.extend_from_slice(name);
+    put_decimal(out, number);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -121,7 +109,7 @@ fn named_by_connection(head: &[u8], start: usize) -> Vec<&[u8]> {
 pub(super) fn put_own(response: &Response<Bytes>, is_head: bool, closes: bool, date: &[u8], out: &mut Vec<u8>) {
     let status = response.status();
     out.extend_from_slice(b"HTTP/1.1 ");
-    put_decimal(out, status.as_u16());
+    put_decimal(out, status.as_u16().into());
     put_field(out, b" ", status.canonical_reason().unwrap_or_default().as_bytes());
     for (name, value) in response.headers().iter().filter(|(name, _)| **name != CONNECTION) {
         out.extend_from_slice(name.as_str().as_bytes());

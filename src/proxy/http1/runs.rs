@@ -1,10 +1,8 @@
-//! The lines of a head that are passed on as they are, as few pieces as they make.
+//! The lines of a head that are passed on as they are, as few pieces as they make; and how names and values are looked at.
 //!
-//! Inside: collecting them and copying them. Kept out: which lines those are (`request.rs`, `response.rs`).
+//! Inside: collecting lines and copying them. Kept out: which lines those are (`request.rs`, `response.rs`).
 
 use std::ops::Range;
-
-use crate::proxy::gate::field::{Field, trim};
 
 /// Pieces that a head may have: one more than the lines that are taken out of it.
 const MOST: usize = 16;
@@ -38,25 +36,15 @@ impl Runs {
     }
 }
 
-/// A field line of a head, and where it stands in it, its CRLF included.
-pub(super) struct Line<'h> {
-    pub(super) field: Field<'h>,
-    pub(super) range: Range<usize>,
-}
+/// The longest name that is looked up among those that are not passed on.
+pub(super) const NAME_BYTES: usize = 32;
 
-/// The field lines of a head that was found to keep every rule, from `start`, behind its first line.
-pub(super) fn lines(head: &[u8], start: usize) -> impl Iterator<Item = Line<'_>> {
-    let mut next = start;
-    std::iter::from_fn(move || {
-        let rest = head.get(next..)?;
-        let end = memchr::memchr(b'\n', rest)? + 1;
-        let line = rest.get(..end)?;
-        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
-        let range = next..next + end;
-        next = range.end;
-        let value = value.strip_suffix(b"\r\n").and_then(|value| value.get(1..)).unwrap_or_default();
-        Some(Line { field: Field { name, value: trim(value) }, range })
-    })
+/// A name in lower case; none where it is longer than all that count.
+pub(super) fn lower<'r>(name: &[u8], room: &'r mut [u8; NAME_BYTES]) -> Option<&'r [u8]> {
+    let lower = room.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    Some(lower)
 }
 
 /// A field that has one value, as far as it was seen.

@@ -256,7 +256,7 @@ impl Part {
 
 /// The line before the data of a chunk; empty where there is no chunk.
 #[derive(Debug, Clone, Copy)]
-struct SizeLine {
+pub struct SizeLine {
     text: [u8; Self::BYTES],
     start: usize,
 }
@@ -271,7 +271,8 @@ impl SizeLine {
     /// Sixteen digits and a CRLF.
     const BYTES: usize = 18;
 
-    fn new(mut size: usize) -> Self {
+    /// The line of a chunk of so many bytes.
+    pub fn new(mut size: usize) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut line = Self::default();
         let (digits, end) = line.text.split_at_mut(Self::BYTES - 2);
@@ -288,7 +289,8 @@ impl SizeLine {
         line
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// The line with its CRLF.
+    pub fn bytes(&self) -> &[u8] {
         self.text.get(self.start..).unwrap_or_default()
     }
 }

@@ -19,7 +19,7 @@ use super::response_head::{Framing, Progress, ResponseHead, ResponseParser};
 
 /// Bytes that may come before the head of an answer is whole: the head, interim responses (1xx), and what of the body was
 /// read with them. A flood of interim responses would keep the worker busy for as long as the answer may take.
-const BYTES_TO_HEAD: usize = 1_024 * 1_024;
+pub const BYTES_TO_HEAD: usize = 1_024 * 1_024;
 
 /// Bytes that are read at once at first: most answers are smaller.
 const FIRST_READ_BYTES: usize = 8 * 1_024;

@@ -249,28 +249,19 @@ fn status_line(line: &[u8]) -> Result<Option<StatusLine>, Malformed> {
     Ok(Some(StatusLine { status, is_http_10: start.get(7) == Some(&b'0') }))
 }
 
-/// Names and values of the field lines of a head that was found whole; of the lines of a trailer section too, which has no
-/// status line: see [`trailer_fields`].
+/// Names and values of the field lines of a head that was found whole.
 pub fn fields(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let status_line = memchr::memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-    lines(head.get(status_line..).unwrap_or_default())
+    names_and_values(head, status_line)
 }
 
 /// Names and values of the field lines of a trailer section that was found whole.
 pub fn trailer_fields(section: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    lines(section)
+    names_and_values(section, 0)
 }
 
-fn lines(mut rest: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    std::iter::from_fn(move || {
-        let colon = memchr::memchr(b':', rest)?;
-        let name = rest.get(..colon)?;
-        let after = rest.get(colon + 1..)?;
-        let end = memchr::memchr(b'\n', after)?;
-        let value = after.get(..end)?.strip_suffix(b"\r")?;
-        rest = after.get(end + 1..)?;
-        Some((name, field::trim(value)))
-    })
+fn names_and_values(section: &[u8], start: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+    field::lines(section, start).map(|line| (line.field.name, line.field.value))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::proxy::client_io::Socket;
 use crate::proxy::context::{Client, HeldSettings, Worker};
 use crate::proxy::error::Fault;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::forward::is_idempotent;
 use crate::proxy::upstream::Upstream;
 use crate::proxy::upstream::admission::Permit;
 use crate::proxy::upstream::connection::Connection;
@@ -68,7 +69,7 @@ pub(super) struct Forwarding {
     splice_down: Option<Splice>,
     sent_at: Instant,
     /// Bytes of the answer before its head was whole.
-    received: u64,
+    received: usize,
     parser: ResponseParser,
     /// A head that is not whole yet.
     partial: Vec<u8>,
@@ -124,7 +125,7 @@ impl Forwarding {
             sent: 0,
             is_deaf: false,
             request_id,
-            is_repeatable: request.is_idempotent() && request.body == 0,
+            is_repeatable: is_idempotent(request.method) && request.body == 0,
             upload: Upload::new(request.body, rest, limits.request_body_idle_timeout),
             splice_up: None,
             splice_down: None,

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::client_io::Socket;
 use crate::proxy::error::Fault;
+use crate::proxy::upstream::received::BYTES_TO_HEAD;
 use crate::proxy::upstream::response_head::{Progress, ResponseHead, ResponseParser};
 use crate::telemetry::outcome::{CodeClass, Failure, Outcome};
 
@@ -19,9 +20,6 @@ use super::super::client_side::ClientSide;
 use super::super::response::{self, Added};
 use super::super::splice::{self, Moved, Splice};
 use super::Forwarding;
-
-/// Bytes that may come before the head of an answer is whole, interim answers (1xx) included.
-const BYTES_TO_HEAD: u64 = 1_024 * 1_024;
 
 /// A body up to this is copied behind its head: writing one piece costs less than writing two by as much as copying that takes.
 const COPIED_BYTES: usize = 4 * 1_024;
@@ -142,7 +140,7 @@ impl Forwarding {
         if self.body.is_some() {
             return self.take_body(bytes, output);
         }
-        self.received += bytes.len() as u64;
+        self.received += bytes.len();
         let mut partial = std::mem::take(&mut self.partial);
         let before = partial.len();
         let whole = if partial.is_empty() {
