@@ -16,9 +16,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// The size of a large page, on every processor where they are of use here.
 const PAGE_BYTES: usize = 2 << 20;
 
-/// A last page of which less than this is needed is not asked for as a large one: that would take memory for little.
-const WORTH_A_PAGE_BYTES: usize = PAGE_BYTES / 2;
-
 /// Above the largest size that the allocator takes for usual.
 const UNUSUAL_BYTES: usize = 33 << 20;
 
@@ -47,8 +44,13 @@ enum Place<T> {
 impl<T: Plain> Array<T> {
     /// Room for so many elements. More can be added, at the price of a copy.
     pub fn with_room_for(count: usize) -> Self {
-        let bytes = count.saturating_mul(size_of::<T>());
-        let own = (bytes >= LARGE_BYTES).then(|| own_memory(bytes)).flatten();
+        Self::with_room_for_perhaps(count, count)
+    }
+
+    /// Room for so many elements, though only `expected` are likely to come: what is beyond takes no large pages.
+    pub fn with_room_for_perhaps(count: usize, expected: usize) -> Self {
+        let bytes = |count: usize| count.saturating_mul(size_of::<T>());
+        let own = (bytes(count) >= LARGE_BYTES).then(|| own_memory(bytes(count), bytes(expected))).flatten();
         let place = own.map_or_else(|| Place::Heap(Vec::with_capacity(count)), |map| Place::Own { map, len: 0 });
         Self { place }
     }
@@ -171,11 +173,12 @@ pub fn elements_of<T: FromBytes + Immutable>(bytes: &[u8]) -> &[T] {
 }
 
 /// Memory that is zero and not there before it is written to; none where the system has none.
-fn own_memory(bytes: usize) -> Option<MmapMut> {
+fn own_memory(bytes: usize, expected: usize) -> Option<MmapMut> {
     let whole = bytes.checked_next_multiple_of(PAGE_BYTES)?;
     // Memory of whole large pages begins at one, where the system knows how.
     let map = MmapMut::map_anon(if bytes < PAGE_BYTES { bytes } else { whole }).ok()?;
-    let paged = (bytes + WORTH_A_PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
+    // A large page takes memory as a whole, so the last one must be needed as a whole.
+    let paged = expected / PAGE_BYTES * PAGE_BYTES;
     if paged > 0 {
         // Without them it is the same, and slower.
         let _ = map.advise_range(Advice::HugePage, 0, paged.min(map.len()));

@@ -15,6 +15,7 @@ pub mod host;
 pub mod telemetry;
 pub mod drain;
 pub mod large;
+pub mod background;
 pub mod whole_file;
 pub mod kept_copy;
 pub mod file_watch;

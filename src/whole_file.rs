@@ -1,6 +1,6 @@
 //! Reading a file whole, or not at all: never one that changed meanwhile, never one that is no file.
 //!
-//! Inside: the read and the hash of what was read. Kept out: what the bytes mean, and when to try again.
+//! Inside: the read and the hash of what was read, with breaks where they are work in the background. Kept out: what the bytes mean, and when to try again.
 
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
@@ -10,7 +10,11 @@ use std::path::Path;
 
 use aws_lc_rs::digest;
 
+use crate::background::breathe;
 use crate::large::room_for;
+
+/// What is read or hashed between two breaks.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// The bytes of a file at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +76,13 @@ pub fn read(path: &Path, limit: u64) -> Result<WholeFile, ReadError> {
 impl Sha256 {
     /// The hash of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for piece in bytes.chunks(PIECE_BYTES) {
+            context.update(piece);
+            breathe();
+        }
         let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        hash.copy_from_slice(context.finish().as_ref());
         Self(hash)
     }
 }
@@ -114,7 +123,10 @@ fn read_exactly(file: &mut File, size: u64) -> Result<Vec<u8>, ReadError> {
     // Addresses may be few where memory is enough.
     let reserved = reserved.or_else(|_| bytes.try_reserve_exact(capacity + 1));
     reserved.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    file.take(size + 1).read_to_end(&mut bytes)?;
+    let mut file = file.take(size + 1);
+    while file.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut bytes)? > 0 {
+        breathe();
+    }
     Ok(bytes)
 }
 

@@ -33,6 +33,7 @@ const LAYERS: &[&[&str]] = &[
         "telemetry",
         "drain",
         "large",
+        "background",
         "whole_file",
         "kept_copy",
         "file_watch",

@@ -22,6 +22,8 @@ pub(super) struct Packer {
     packs: Vec<Array<u8>>,
     /// How many bytes to make room for; 0: nothing is moved.
     room: usize,
+    /// How many there are likely to be.
+    expected: usize,
 }
 
 /// Where a packer moved records.
@@ -31,9 +33,10 @@ pub(super) struct Packs(Vec<Bytes>);
 impl Packer {
     /// For a text of which so many bytes are to be read.
     pub(super) fn for_text(bytes: usize) -> Self {
-        // A record is a little longer than its line mostly, and what is not written to takes no memory.
+        // A record is three bytes longer than its line, and what is not written to takes no memory.
         let room = bytes.saturating_add(bytes / 2);
-        Self { packs: Vec::new(), room: if bytes < WORTH_PACKING_BYTES { 0 } else { room } }
+        let expected = bytes.saturating_add(bytes / 8);
+        Self { packs: Vec::new(), room: if bytes < WORTH_PACKING_BYTES { 0 } else { room }, expected }
     }
 
     /// Moves the records of some names, which are their owner's alone.
@@ -44,7 +47,7 @@ impl Packer {
         for block in names.own_blocks() {
             let bytes = block.records().bytes();
             if self.packs.last().is_none_or(|pack| pack.room() < bytes.len()) {
-                self.packs.push(Array::with_room_for(self.room.max(bytes.len())));
+                self.packs.push(Array::with_room_for_perhaps(self.room.max(bytes.len()), self.expected));
             }
             let number = self.packs.len() - 1;
             let Some(pack) = self.packs.last_mut() else { return };
@@ -152,7 +155,7 @@ mod tests {
 
     #[test]
     fn records_that_do_not_fit_go_into_the_next_pack() {
-        let mut packer = Packer { packs: Vec::new(), room: 100_000 };
+        let mut packer = Packer { packs: Vec::new(), room: 100_000, expected: 100_000 };
         let mut piece = names(0, 9_000);
         packer.take_in(&mut piece);
         assert!(packer.packs.len() > 1);

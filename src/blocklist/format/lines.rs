@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chunks::chunks;
+use crate::background::breathe;
 use crate::blocklist::objection::{KEPT_FINDINGS, Objection, drop_lines, objection};
 use crate::blocklist::packs::{PackUse, Packer, pack};
 use crate::blocklist::parsed::{Chunk, Effect, Owner, ParsedSource};
@@ -184,6 +185,7 @@ impl<'p> FeedReader<'p> {
         let mut packer = Packer::for_text(new.map(|piece| piece.bytes.len()).sum());
         let (mut chunks, mut wrong) = (Vec::with_capacity(pieces.len()), None);
         for piece in &pieces {
+            breathe();
             if let Some(chunk) = known(piece) {
                 chunks.push(Arc::clone(chunk));
                 continue;
@@ -297,6 +299,7 @@ struct Piece<'b, 'p> {
 impl<'b, 'p> Piece<'b, 'p> {
     fn new(bytes: &'b [u8], known: &HashMap<Sha256, &'p Arc<Chunk>>) -> Self {
         let sha256 = Sha256::of(bytes);
+        breathe();
         Self { bytes, sha256, known: known.get(&sha256).copied() }
     }
 }

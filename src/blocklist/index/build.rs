@@ -15,6 +15,7 @@ use super::walk::{Masks, NameHasher};
 use super::{
     Base, Candidate, Index, IndexDecision, IndexException, IndexSource, Layer, PlacedBlock, Role, Source, is_shadow,
 };
+use crate::background::{breathe, sort, with_breaks};
 use crate::blocklist::decision::Decision;
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::pattern::Reach;
@@ -40,7 +41,7 @@ impl Index {
         let mut index = Self::new(Arc::new(empty), blocks, sources);
         let (keys, masks) = sorted_keys(&index);
         let mut filler = Filler::new(&index, TableBuilder::new(by_hash(keys.as_slice()).count()), masks, false);
-        by_hash(keys.as_slice()).for_each(|same_hash| filler.add(same_hash));
+        with_breaks(by_hash(keys.as_slice())).for_each(|same_hash| filler.add(same_hash));
         let (layer, repeated) = filler.finish();
         for (source, repeated) in index.sources.iter_mut().zip(repeated) {
             let names = &source.source.parsed.names;
@@ -112,8 +113,9 @@ fn sorted_keys(index: &Index) -> (Array<Key>, Masks) {
     let mut masks = Masks::default();
     for (place, placed) in index.blocks.iter().enumerate() {
         add_keys(&mut keys, &mut masks, place, placed, &index.base.hasher);
+        breathe();
     }
-    keys.as_mut_slice().sort_unstable();
+    sort(keys.as_mut_slice());
     (keys, masks)
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Index;
+use crate::background::{breathe, sort, with_breaks};
 use crate::blocklist::names::{BLOCK_BITS, Block, Effect, NameRecord, Part};
 use crate::large::Array;
 
@@ -123,8 +124,9 @@ impl<'p> Patterns<'p> {
                 part: place,
                 offset: record.offset,
             }));
+            breathe();
         }
-        keys.as_mut_slice().sort_unstable();
+        sort(keys.as_mut_slice());
         Self { is_all: parts.len() == all, parts, keys }
     }
 
@@ -132,7 +134,7 @@ impl<'p> Patterns<'p> {
     fn without(&self, others: &Self) -> impl Iterator<Item = NameRecord<'p>> {
         let mut others = others.keys.as_slice().iter().map(|key| key.hash).peekable();
         let distinct = self.keys.as_slice().chunk_by(|one, other| one.hash == other.hash).filter_map(<[_]>::first);
-        let alone = distinct.filter(move |key| {
+        let alone = with_breaks(distinct).filter(move |key| {
             while others.next_if(|other| *other < key.hash).is_some() {}
             others.peek() != Some(&key.hash)
         });

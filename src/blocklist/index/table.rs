@@ -13,8 +13,8 @@ use crate::large::{Array, elements_of};
 
 const SLOTS: usize = 8;
 
-/// A line is filled to seven tenths on average: at that load about one line in nine passes names on.
-const NAMES_PER_TEN_LINES: u64 = 56;
+/// A line is filled to a little more than seven tenths on average: at that load about one line in eight passes names on.
+const NAMES_PER_TEN_LINES: u64 = 58;
 
 /// Above the fourteen highest bits of a value: whether it is a list, whether the line passed names on (last slot alone).
 const VALUE_BITS: u32 = 46;

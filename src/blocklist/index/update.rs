@@ -10,6 +10,7 @@ use super::build::{Filler, Key, MAX_BLOCKS, add_keys, by_hash, by_name, patterns
 use super::table::TableBuilder;
 use super::walk::Masks;
 use super::{Candidate, Index, IndexSource, PlacedBlock};
+use crate::background::sort;
 use crate::blocklist::names::Block;
 use crate::large::Array;
 
@@ -40,7 +41,7 @@ impl Index {
             // The names that are gone are among those of the base, whose masks stay.
             add_keys(&mut keys, &mut masks, place, placed, &self.base.hasher);
         }
-        keys.as_mut_slice().sort_unstable();
+        sort(keys.as_mut_slice());
         let mut index = Self::new(Arc::clone(&self.base), blocks, sources);
         index.take_in(keys.as_slice(), masks);
         Some(index)

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::pass::build_anew;
-use super::yielding::step_back;
+use crate::background::step_back;
 use crate::blocklist::index::{Index, IndexSource};
 
 /// As long as changes come more often than this many times `settle`, they stay in the delta.

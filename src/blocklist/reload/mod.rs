@@ -10,7 +10,6 @@
 mod state;
 mod examine;
 mod pass;
-mod yielding;
 mod merge;
 mod telling;
 mod check;
@@ -36,12 +35,12 @@ use self::handle::Command;
 use self::merge::{Merge, Merged};
 use self::pass::{Base, Pass};
 use self::state::SourceState;
-use self::yielding::behind_all_others;
 use super::config::Config;
 use super::index::Index;
 use super::memory;
 use super::status::{BlocklistStatus, LastReload, ReloadCounts, Trigger};
 use super::store::{Blocklist, Snapshot, SnapshotMaker};
+use crate::background::behind_all_others;
 use crate::file_watch::{FileWatch, Target};
 use crate::finding::Finding;
 use crate::kept_copy::StateDirectory;
@@ -109,12 +108,15 @@ fn guarded_pass(
     rebuild: bool,
 ) -> Result<Pass, Finding> {
     let base = Base { in_force, rebuild, seed: fastrand::u64(..) };
-    let is_long = examiner.trigger != Trigger::Start && bytes_of(sources, &wanted) >= LONG_BYTES;
-    let run = || pass::run(examiner, sources, wanted, base);
-    let pass = if is_long { behind_all_others(run) } else { catch_unwind(AssertUnwindSafe(run)).map_err(|_| ()) };
-    pass.map_err(|()| {
+    let bytes = if examiner.trigger == Trigger::Start { 0 } else { bytes_of(sources, &wanted) };
+    guarded(bytes, || pass::run(examiner, sources, wanted, base)).ok_or_else(|| {
         Finding::without_place("the reload broke off; what is in force stays in force. Please report this")
     })
+}
+
+/// Does what there is to do about so many bytes; none: it panicked.
+fn guarded<T: Send>(bytes: u64, work: impl FnOnce() -> T + Send) -> Option<T> {
+    if bytes >= LONG_BYTES { behind_all_others(work) } else { catch_unwind(AssertUnwindSafe(work)).ok() }
 }
 
 /// How much there is to read, as far as can be told before.
@@ -305,7 +307,9 @@ impl Reloader {
                 if let Some(index) = pass.index.clone() {
                     let old = Arc::clone(&self.index);
                     self.publish(index, Timestamp::now());
-                    pass.count_changes(&old);
+                    if guarded(pass.bytes_applied(), || pass.count_changes(&old)).is_none() {
+                        tracing::error!("what came and went could not be counted. Please report this");
+                    }
                 }
                 self.conclude(pass, trigger, began, lifted)
             }
@@ -358,13 +362,13 @@ impl Reloader {
     }
 
     /// After publishing: logs and counts one pass, and keeps the good bytes for the next start.
-    fn conclude(&mut self, pass: Pass, trigger: Trigger, began: Instant, lifted: usize) -> ReloadReport {
+    fn conclude(&mut self, mut pass: Pass, trigger: Trigger, began: Instant, lifted: usize) -> ReloadReport {
         let generation = self.blocklist.generation();
         self.shared.durations.observe(RELOAD_THREAD, began.elapsed());
         self.log(&pass, trigger, began);
         self.count(&pass, trigger, lifted);
         pass.changing.iter().for_each(|index| self.watch.recheck(*index));
-        self.sources = pass.sources;
+        self.sources = std::mem::take(&mut pass.sources);
         let added = pass.applied.iter().map(|applied| applied.changes.added).sum();
         let removed = pass.applied.iter().map(|applied| applied.changes.removed).sum::<usize>() + lifted;
         let refused = self.sources.iter().filter(|source| source.refused.is_some());
@@ -376,7 +380,11 @@ impl Reloader {
             self.last_reload = Some(LastReload { at: Timestamp::now(), ok, trigger, added, removed, error });
         }
         self.publish_status();
-        self.keep_copies(&pass.applied);
+        if let Some(state) = &self.state
+            && guarded(pass.bytes_applied(), || pass.keep_copies(state)).is_none()
+        {
+            tracing::error!("no copy could be kept for the next start: that broke off. Please report this");
+        }
         let applied = pass.applied.into_iter().map(|applied| applied.source).collect();
         ReloadReport { generation, added, removed, applied, failed }
     }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::examine::{Examiner, Ready, Step};
+use super::examine::{Examiner, KIND, Ready, Step};
 use super::state::{InForce, Refused, SourceState};
 use crate::blocklist::guard::shrink;
 use crate::blocklist::index::{Changes, Index, IndexSource, MAX_BLOCKS};
 use crate::blocklist::memory::{self, Task};
 use crate::blocklist::parsed::ParsedSource;
 use crate::finding::{Finding, Place};
+use crate::kept_copy::StateDirectory;
 
 /// Names of each source that are looked up in a new index before it is published.
 const SELF_CHECK_SAMPLES: usize = 1_000;
@@ -246,6 +247,22 @@ impl Pass {
                 applied.changes = changes;
             }
         }
+    }
+
+    /// Keeps the good bytes for the next start.
+    pub(super) fn keep_copies(&self, state: &StateDirectory) {
+        for applied in &self.applied {
+            let (source, Some(bytes)) = (&applied.source, &applied.bytes) else { continue };
+            if let Err(error) = state.keep(KIND, source, bytes) {
+                let directory = state.path().display();
+                tracing::error!(%error, source, %directory, "no copy could be kept for the next start");
+            }
+        }
+    }
+
+    /// How much was read that is new.
+    pub(super) fn bytes_applied(&self) -> u64 {
+        self.applied.iter().filter_map(|applied| applied.bytes.as_ref()).map(|bytes| bytes.len() as u64).sum()
     }
 
     /// Refuses the new content with the most names; whether there was any.

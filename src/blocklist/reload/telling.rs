@@ -4,8 +4,7 @@
 
 use tokio::time::Instant;
 
-use super::examine::KIND;
-use super::pass::{self, Pass};
+use super::pass::Pass;
 use super::{Reloader, Trigger};
 
 /// Warnings of one source that are logged; `check` and the status have them all.
@@ -70,16 +69,6 @@ impl Reloader {
                 }
                 (Some(_), None) => tracing::info!(source = name, "source is good again"),
                 _ => {}
-            }
-        }
-    }
-
-    pub(super) fn keep_copies(&self, applied: &[pass::Applied]) {
-        let Some(state) = &self.state else { return };
-        for (source, bytes) in applied.iter().filter_map(|applied| Some((&applied.source, applied.bytes.as_ref()?))) {
-            if let Err(error) = state.keep(KIND, source, bytes) {
-                let directory = state.path().display();
-                tracing::error!(%error, source, %directory, "no copy could be kept for the next start");
             }
         }
     }

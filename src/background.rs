@@ -1,0 +1,134 @@
+//! Work that takes long, behind everything else that the machine has to do.
+//!
+//! Inside: a thread for one such piece of work, its breaks, and sorting with breaks. Kept out: what the work is, and what is short.
+//!
+//! A reload takes a share of a busy core, so that a decision is in force soon whatever the load. With a list of a million names that
+//! share is some hundred milliseconds, and the scheduler hands it out in pieces of up to some milliseconds, during which whoever
+//! becomes ready on that core waits, whatever the priorities. So what is long runs on a thread that has almost no share of a busy
+//! core, and all of an idle one, and that lets go of its core for a moment some thousand times a second.
+
+use std::cell::Cell;
+use std::num::NonZeroU64;
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The least share that every thread may choose.
+const LAST: i32 = 19;
+
+/// How long such a thread keeps others waiting.
+const STRETCH: Duration = Duration::from_micros(200);
+
+/// How long its core is idle then: long enough for the scheduler to find it so. Where others have to share what cores are left,
+/// they wait for each other.
+const BREAK: Duration = Duration::from_micros(50);
+
+/// Of what is done quickly, so many without a break: some tens of microseconds.
+const AT_ONCE: usize = 1 << 10;
+
+/// Elements that are sorted without a break: some hundred microseconds.
+const SORTED_AT_ONCE: usize = 1 << 12;
+
+thread_local! {
+    /// When the last break of a thread that has stepped back ended.
+    static WORKING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Runs work on a thread of its own, behind all others, and waits for it. None: it panicked, or there is no thread.
+pub fn behind_all_others<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    thread::scope(|scope| {
+        let work = || {
+            step_back();
+            work()
+        };
+        let thread = thread::Builder::new().name("sluis-build".to_owned()).spawn_scoped(scope, work);
+        thread.ok()?.join().ok()
+    })
+}
+
+/// Puts this thread behind all others, for as long as it lives.
+pub fn step_back() {
+    // Not being allowed to is no reason not to work.
+    let _ = rustix::process::setpriority_process(None, LAST);
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    WORKING_SINCE.set(Some(Instant::now()));
+}
+
+/// Lets others have the core for a moment, where this thread has stepped back and had it for long. To be called every some tens of
+/// microseconds.
+///
+/// It sleeps, since a thread that yields loses its share of a busy core for much longer than that.
+pub fn breathe() {
+    let Some(since) = WORKING_SINCE.get() else { return };
+    if since.elapsed() >= STRETCH {
+        thread::sleep(BREAK);
+        WORKING_SINCE.set(Some(Instant::now()));
+    }
+}
+
+/// The same, with breaks between what is done quickly.
+pub fn with_breaks<I: Iterator>(work: I) -> impl Iterator<Item = I::Item> {
+    work.enumerate().map(|(number, item)| {
+        if number % AT_ONCE == 0 {
+            breathe();
+        }
+        item
+    })
+}
+
+/// Sorts, with breaks. Halves are told apart first, so that the first break comes after about two milliseconds a million
+/// elements.
+pub fn sort<T: Ord>(elements: &mut [T]) {
+    if elements.len() > SORTED_AT_ONCE {
+        let (lower, _, upper) = elements.select_nth_unstable(elements.len() / 2);
+        breathe();
+        sort(lower);
+        sort(upper);
+    } else {
+        elements.sort_unstable();
+        breathe();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn work_is_done_behind_all_others_and_a_panic_is_told() {
+        let before = rustix::process::getpriority_process(None).expect("a priority");
+        let here = 1;
+        let done = behind_all_others(|| (here + 1, rustix::process::getpriority_process(None).ok()));
+        assert_eq!(done, Some((2, Some(LAST))));
+        assert_eq!(behind_all_others(|| assert_eq!(here, 2)), None);
+        assert_eq!(rustix::process::getpriority_process(None), Ok(before), "it is the thread's own");
+    }
+
+    #[test]
+    fn only_a_thread_that_stepped_back_and_worked_for_long_takes_a_break() {
+        breathe();
+        assert_eq!(WORKING_SINCE.get(), None);
+        let done = behind_all_others(|| {
+            let since = WORKING_SINCE.get();
+            while since == WORKING_SINCE.get() {
+                breathe();
+            }
+            since.zip(WORKING_SINCE.get())
+        });
+        let (since, until) = done.flatten().expect("it works");
+        assert!(until - since >= STRETCH);
+    }
+
+    proptest! {
+        #[test]
+        fn sorting_sorts(mut elements in proptest::collection::vec(any::<u16>(), 0..20_000)) {
+            let mut expected = elements.clone();
+            expected.sort_unstable();
+            sort(&mut elements);
+            prop_assert_eq!(elements, expected);
+        }
+    }
+}
