@@ -4,8 +4,9 @@
 //!
 //! A reload takes a share of a busy core, so that a decision is in force soon whatever the load. With a list of a million names that
 //! share is some hundred milliseconds, and the scheduler hands it out in pieces of up to some milliseconds, during which whoever
-//! becomes ready on that core waits, whatever the priorities. So what is long runs on a thread that has almost no share of a busy
-//! core, and all of an idle one, and that lets go of its core for a moment some thousand times a second.
+//! becomes ready on that core waits, whatever the priorities. So what is long runs on a thread that has a small share of a busy
+//! core, and all of an idle one, and that lets go of its core for a moment some thousand times a second. Where all cores are busy it
+//! gets them back late; so that the list is in force soon all the same, its breaks take no more of its time than its work.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least share that every thread may choose.
-const LAST: i32 = 19;
+/// A quarter of a core that one other thread wants for itself too. With the least share that there is (19), such a core would do
+/// the work of half a second in half a minute.
+const NICENESS: i32 = 5;
 
 /// How long such a thread keeps others waiting.
 const STRETCH: Duration = Duration::from_micros(200);
@@ -30,9 +32,32 @@ const AT_ONCE: usize = 1 << 10;
 /// Elements that are sorted without a break: some hundred microseconds.
 const SORTED_AT_ONCE: usize = 1 << 12;
 
+/// The pace of a thread that has stepped back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    began: Instant,
+    /// When its last break ended.
+    working_since: Instant,
+    /// What its breaks took together.
+    rested: Duration,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { began: now, working_since: now, rested: Duration::ZERO }
+    }
+
+    fn is_break_due(&self, now: Instant) -> bool {
+        now - self.working_since >= STRETCH && self.rested <= (now - self.began) / 2
+    }
+
+    fn rested(self, from: Instant, until: Instant) -> Self {
+        Self { working_since: until, rested: self.rested + (until - from), ..self }
+    }
+}
+
 thread_local! {
-    /// When the last break of a thread that has stepped back ended.
-    static WORKING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    static PACE: Cell<Option<Pace>> = const { Cell::new(None) };
 }
 
 /// Runs work on a thread of its own, behind all others, and waits for it. None: it panicked, or there is no thread.
@@ -50,9 +75,9 @@ pub fn behind_all_others<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> 
 /// Puts this thread behind all others, for as long as it lives.
 pub fn step_back() {
     // Not being allowed to is no reason not to work.
-    let _ = rustix::process::setpriority_process(None, LAST);
+    let _ = rustix::process::setpriority_process(None, NICENESS);
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    WORKING_SINCE.set(Some(Instant::now()));
+    PACE.set(Some(Pace::new(Instant::now())));
 }
 
 /// Lets others have the core for a moment, where this thread has stepped back and had it for long. To be called every some tens of
@@ -60,10 +85,11 @@ pub fn step_back() {
 ///
 /// It sleeps, since a thread that yields loses its share of a busy core for much longer than that.
 pub fn breathe() {
-    let Some(since) = WORKING_SINCE.get() else { return };
-    if since.elapsed() >= STRETCH {
+    let Some(pace) = PACE.get() else { return };
+    let now = Instant::now();
+    if pace.is_break_due(now) {
         thread::sleep(BREAK);
-        WORKING_SINCE.set(Some(Instant::now()));
+        PACE.set(Some(pace.rested(now, Instant::now())));
     }
 }
 
@@ -102,7 +128,7 @@ mod tests {
         let before = rustix::process::getpriority_process(None).expect("a priority");
         let here = 1;
         let done = behind_all_others(|| (here + 1, rustix::process::getpriority_process(None).ok()));
-        assert_eq!(done, Some((2, Some(LAST))));
+        assert_eq!(done, Some((2, Some(NICENESS))));
         assert_eq!(behind_all_others(|| assert_eq!(here, 2)), None);
         assert_eq!(rustix::process::getpriority_process(None), Ok(before), "it is the thread's own");
     }
@@ -110,16 +136,31 @@ mod tests {
     #[test]
     fn only_a_thread_that_stepped_back_and_worked_for_long_takes_a_break() {
         breathe();
-        assert_eq!(WORKING_SINCE.get(), None);
+        assert_eq!(PACE.get(), None);
         let done = behind_all_others(|| {
-            let since = WORKING_SINCE.get();
-            while since == WORKING_SINCE.get() {
+            let before = PACE.get();
+            while before == PACE.get() {
                 breathe();
             }
-            since.zip(WORKING_SINCE.get())
+            before.zip(PACE.get())
         });
-        let (since, until) = done.flatten().expect("it works");
-        assert!(until - since >= STRETCH);
+        let (before, after) = done.flatten().expect("it works");
+        assert!(after.working_since - before.working_since >= STRETCH);
+        assert!(after.rested >= BREAK);
+    }
+
+    #[test]
+    fn breaks_that_take_long_are_rare() {
+        let began = Instant::now();
+        let at = |micros| began + Duration::from_micros(micros);
+        let pace = Pace::new(began);
+        assert!(!pace.is_break_due(at(199)));
+        assert!(pace.is_break_due(at(200)));
+        let quick = pace.rested(at(200), at(300));
+        assert!(quick.is_break_due(at(500)));
+        let slow = pace.rested(at(200), at(5_200));
+        assert!(!slow.is_break_due(at(9_999)), "5 of 10 ms");
+        assert!(slow.is_break_due(at(10_000)));
     }
 
     proptest! {

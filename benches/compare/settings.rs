@@ -48,7 +48,7 @@ impl Settings {
             (true, false) => Extent::Full,
         };
         let (rounds, seconds, budget) = match extent {
-            Extent::Full => (10, 0.7, 780),
+            Extent::Full => (10, 0.6, 600),
             Extent::Quick => (2, 0.1, 60),
             Extent::Test => (1, 0.02, 30),
         };
@@ -57,7 +57,7 @@ impl Settings {
             extent,
             rows: list("ROWS"),
             peers: list("PEERS"),
-            builds: builds(&list("BINARIES"))?,
+            builds: builds(&list("BINARIES"), extent)?,
             rounds: number("ROUNDS", rounds)?,
             slice: Duration::try_from_secs_f64(seconds).map_err(|error| format!("SLUIS_COMPARE_SECONDS: {error}"))?,
             connections: number("CONNECTIONS", if extent == Extent::Test { 8 } else { 64 })?,
@@ -89,12 +89,13 @@ impl Settings {
     }
 }
 
-/// NAME=PATH, or NAME=PATH@MODE with a mode of `server.http1`; without any, the program that cargo built, in every mode.
-fn builds(entries: &[String]) -> Result<Vec<Build>, String> {
+/// NAME=PATH, or NAME=PATH@MODE with a mode of `server.http1`; without any, the program that cargo built, in every mode where
+/// only the harness is tried.
+fn builds(entries: &[String], extent: Extent) -> Result<Vec<Build>, String> {
     let built = PathBuf::from(env!("CARGO_BIN_EXE_sluis"));
     if entries.is_empty() {
         let plain = Build { name: "sluis".to_owned(), program: built.clone(), http1: None };
-        let other = sluis::other_http1().map(|mode| Build {
+        let other = sluis::other_http1().filter(|_| extent == Extent::Test).map(|mode| Build {
             name: format!("sluis-{mode}"),
             program: built,
             http1: Some(mode.to_owned()),

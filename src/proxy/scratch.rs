@@ -19,6 +19,7 @@ const SPARE_BYTES: usize = 8 * 1_024;
 pub struct Scratch {
     buffers: RefCell<Buffers>,
     spare: RefCell<Vec<Vec<u8>>>,
+    cork: RefCell<Vec<u8>>,
 }
 
 /// Memory that is used within one poll.
@@ -33,7 +34,7 @@ pub struct Buffers {
 impl Default for Scratch {
     fn default() -> Self {
         let buffers = Buffers { input: vec![0; INPUT_BYTES], output: Vec::new() };
-        Self { buffers: RefCell::new(buffers), spare: RefCell::default() }
+        Self { buffers: RefCell::new(buffers), spare: RefCell::default(), cork: RefCell::default() }
     }
 }
 
@@ -55,5 +56,16 @@ impl Scratch {
             buffer.clear();
             spare.push(buffer);
         }
+    }
+
+    /// The buffer in which HTTP/2 holds back what it writes; an empty one while another connection has it.
+    pub fn take_cork(&self) -> Vec<u8> {
+        self.cork.take()
+    }
+
+    /// Takes it back.
+    pub fn give_back_cork(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.cork.replace(buffer);
     }
 }

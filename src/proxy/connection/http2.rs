@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper::server::conn::http2::Builder;
+use hyper::server::conn::http2::{Builder, Connection};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
@@ -33,6 +33,7 @@ use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
+use super::cork::Corked;
 use super::progress::WriteWatch;
 use super::with_jitter;
 use super::{Connections, Service, count_unserved, head_limits};
@@ -67,13 +68,15 @@ where
         let (service, client) = (connections.service.clone(), Rc::clone(&client));
         service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
-    let io = FrameGate::new(io, Arc::clone(&state), client.broken_streams.clone().unwrap_or_default());
+    let cork = Corked::new(io, Rc::clone(&connections.worker));
+    let io = FrameGate::new(cork.clone(), Arc::clone(&state), client.broken_streams.clone().unwrap_or_default());
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
-    let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), |connection| connection.graceful_shutdown())).await;
+    let leave = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
+    let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), &cork, leave)).await;
     match ending {
         Ending::Cut if driver.streams.open.get() > 0 => connections.count_cut(),
-        Ending::Cut | Ending::Stuck | Ending::Idle => {}
+        Ending::Cut | Ending::Stuck | Ending::Idle | Ending::Gone => {}
         // The client broke the protocol itself, and not only one of its requests.
         Ending::Closed(Err(_)) if !state.failed.get() && !state.socket_ended.get() => {
             count_unserved(&client, Some(Rejection::Protocol));
@@ -120,10 +123,11 @@ fn answer<V: Service>(
         client.closing.set(true);
     }
     let (service, client) = (service.clone(), Rc::clone(client));
-    async move {
+    // Boxed, since hyper moves it some times before it stays where it is, and it is large.
+    Box::pin(async move {
         let response = service.serve(&client, head, request).await?;
         Ok(response.map(|body| Answering { body, rest: Bytes::new(), stream }))
-    }
+    })
 }
 
 /// The streams of a connection that are being answered.
@@ -244,6 +248,8 @@ enum Ending {
     Stuck,
     /// It had no stream and did not take leave.
     Idle,
+    /// The socket takes nothing more.
+    Gone,
 }
 
 /// Drives a connection and keeps its deadlines, with one alarm.
@@ -284,9 +290,16 @@ impl Driver {
         }
     }
 
-    fn poll<C>(&mut self, cx: &mut Context<'_>, mut connection: Pin<&mut C>, leave: fn(Pin<&mut C>)) -> Poll<Ending>
+    fn poll<C, S>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut connection: Pin<&mut C>,
+        cork: &Corked<S>,
+        leave: fn(Pin<&mut C>),
+    ) -> Poll<Ending>
     where
         C: Future<Output = hyper::Result<()>>,
+        S: AsyncWrite + Unpin,
     {
         loop {
             let phase = self.client.worker.phase.get();
@@ -304,6 +317,12 @@ impl Driver {
             }
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ending::Closed(result));
+            }
+            match cork.release(cx) {
+                // It may have stopped in the middle for want of room.
+                Poll::Ready(Ok(true)) => continue,
+                Poll::Ready(Ok(false)) | Poll::Pending => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
             }
             self.count_refused();
             if self.alarm.is_due()

@@ -7,6 +7,7 @@ pub mod progress;
 pub mod waiting;
 pub mod closing;
 pub mod http1;
+pub mod cork;
 pub mod http2;
 
 use std::cell::Cell;

@@ -1,8 +1,9 @@
 //! Client connections from their bytes to what the service saw, and back.
 //!
 //! Inside: what the tests share, and what passes over HTTP/1. Kept out: how connections end (`endings.rs`), HTTP/2
-//! (`over_http2.rs`), and the service itself.
+//! (`over_http2.rs`), what is held back there (`cork.rs`), and the service itself.
 
+mod cork;
 mod endings;
 mod over_http2;
 
