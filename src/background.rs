@@ -6,18 +6,22 @@
 //! share is some hundred milliseconds, and the scheduler hands it out in pieces of up to some milliseconds, during which whoever
 //! becomes ready on that core waits, whatever the priorities. So what is long runs on a thread that has a small share of a busy
 //! core, and all of an idle one, and that lets go of its core for a moment some thousand times a second. Where all cores are busy it
-//! gets them back late; so that the list is in force soon all the same, its breaks take no more of its time than its work.
+//! gets them back late; so that the list is in force soon all the same, no more than a quarter of its time goes that way.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A quarter of a core that one other thread wants for itself too. With the least share that there is (19), such a core would do
-/// the work of half a second in half a minute.
-const NICENESS: i32 = 5;
+/// So much nicer than the program: a quarter of a core that one other thread wants for itself too. With the least share that there
+/// is, such a core would do the work of half a second in half a minute.
+const NICER: i32 = 5;
+
+/// The nicest that there is.
+const NICEST: i32 = 19;
 
 /// How long such a thread keeps others waiting.
 const STRETCH: Duration = Duration::from_micros(200);
@@ -38,21 +42,21 @@ struct Pace {
     began: Instant,
     /// When its last break ended.
     working_since: Instant,
-    /// What its breaks took together.
-    rested: Duration,
+    /// What its breaks took longer than they should.
+    late: Duration,
 }
 
 impl Pace {
     fn new(now: Instant) -> Self {
-        Self { began: now, working_since: now, rested: Duration::ZERO }
+        Self { began: now, working_since: now, late: Duration::ZERO }
     }
 
     fn is_break_due(&self, now: Instant) -> bool {
-        now - self.working_since >= STRETCH && self.rested <= (now - self.began) / 2
+        now - self.working_since >= STRETCH && self.late <= (now - self.began) / 4
     }
 
     fn rested(self, from: Instant, until: Instant) -> Self {
-        Self { working_since: until, rested: self.rested + (until - from), ..self }
+        Self { working_since: until, late: self.late + (until - from).saturating_sub(BREAK), ..self }
     }
 }
 
@@ -60,24 +64,33 @@ thread_local! {
     static PACE: Cell<Option<Pace>> = const { Cell::new(None) };
 }
 
-/// Runs work on a thread of its own, behind all others, and waits for it. None: it panicked, or there is no thread.
+/// Runs work on a thread of its own, behind all others, and waits for it; here, where there is no thread to be had. None: it
+/// panicked.
 pub fn behind_all_others<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    thread::scope(|scope| {
+    let mut work = Some(work);
+    let done = thread::scope(|scope| {
         let work = || {
             step_back();
-            work()
+            work.take().map(|work| work())
         };
         let thread = thread::Builder::new().name("sluis-build".to_owned()).spawn_scoped(scope, work);
-        thread.ok()?.join().ok()
-    })
+        thread.ok()?.join().ok()?
+    });
+    done.or_else(|| catch_unwind(AssertUnwindSafe(work?)).ok())
 }
 
-/// Puts this thread behind all others, for as long as it lives.
+/// Puts this thread behind all others, for as long as it lives, and has it take breaks.
 pub fn step_back() {
-    // Not being allowed to is no reason not to work.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    be_nice();
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     PACE.set(Some(Pace::new(Instant::now())));
+}
+
+/// Gives this thread a smaller share of a busy core than the threads of the request path have.
+pub fn be_nice() {
+    // Not being allowed to is no reason not to work.
+    let program = rustix::process::getpriority_process(Some(rustix::process::getpid())).unwrap_or_default();
+    let _ = rustix::process::setpriority_process(None, (program + NICER).min(NICEST));
 }
 
 /// Lets others have the core for a moment, where this thread has stepped back and had it for long. To be called every some tens of
@@ -125,12 +138,13 @@ mod tests {
 
     #[test]
     fn work_is_done_behind_all_others_and_a_panic_is_told() {
-        let before = rustix::process::getpriority_process(None).expect("a priority");
+        let of_thread = || rustix::process::getpriority_process(None).expect("a priority");
+        let before = of_thread();
         let here = 1;
-        let done = behind_all_others(|| (here + 1, rustix::process::getpriority_process(None).ok()));
-        assert_eq!(done, Some((2, Some(NICENESS))));
+        let done = behind_all_others(|| (here + 1, of_thread()));
+        assert_eq!(done, Some((2, (before + NICER).min(NICEST))));
         assert_eq!(behind_all_others(|| assert_eq!(here, 2)), None);
-        assert_eq!(rustix::process::getpriority_process(None), Ok(before), "it is the thread's own");
+        assert_eq!(of_thread(), before, "it is the thread's own");
     }
 
     #[test]
@@ -146,7 +160,6 @@ mod tests {
         });
         let (before, after) = done.flatten().expect("it works");
         assert!(after.working_since - before.working_since >= STRETCH);
-        assert!(after.rested >= BREAK);
     }
 
     #[test]
@@ -156,11 +169,12 @@ mod tests {
         let pace = Pace::new(began);
         assert!(!pace.is_break_due(at(199)));
         assert!(pace.is_break_due(at(200)));
-        let quick = pace.rested(at(200), at(300));
-        assert!(quick.is_break_due(at(500)));
-        let slow = pace.rested(at(200), at(5_200));
-        assert!(!slow.is_break_due(at(9_999)), "5 of 10 ms");
-        assert!(slow.is_break_due(at(10_000)));
+        let quick = pace.rested(at(200), at(250));
+        assert!(!quick.is_break_due(at(449)));
+        assert!(quick.is_break_due(at(450)));
+        let slow = pace.rested(at(200), at(5_250));
+        assert!(!slow.is_break_due(at(19_999)), "5 of 20 ms");
+        assert!(slow.is_break_due(at(20_000)));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Reloader, Shared};
+use crate::background::be_nice;
 use crate::blocklist::config::Config;
 use crate::blocklist::source::remote::{Fetcher, Outcome};
 use crate::blocklist::status::{BlocklistStatus, SourceStatus, Trigger};
@@ -23,9 +24,6 @@ const WAITING_COMMANDS: usize = 64;
 
 /// What a reload waits for lists that are fetched: the admin endpoint gives a request a minute.
 const FETCH_WAIT: Duration = Duration::from_secs(45);
-
-/// Below every worker, where the system allows it: a build gives way, but still gets a quarter of a busy core.
-const NICENESS: i32 = 5;
 
 /// What starting gives.
 #[derive(Debug)]
@@ -101,8 +99,7 @@ fn start_with(config: Config, workers: usize, fetcher: Fetcher) -> Result<Starte
     let (sender, loaded) = std_mpsc::sync_channel(1);
     let (commands, receiver) = mpsc::channel(WAITING_COMMANDS);
     let run = move || {
-        // Not being allowed to is no reason not to load.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
+        be_nice();
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime,
             Err(error) => return answer(&sender, Err(vec![no_thread(&error)])),

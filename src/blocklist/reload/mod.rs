@@ -380,8 +380,9 @@ impl Reloader {
             self.last_reload = Some(LastReload { at: Timestamp::now(), ok, trigger, added, removed, error });
         }
         self.publish_status();
+        let bytes = if trigger == Trigger::Start { 0 } else { pass.bytes_applied() };
         if let Some(state) = &self.state
-            && guarded(pass.bytes_applied(), || pass.keep_copies(state)).is_none()
+            && guarded(bytes, || pass.keep_copies(state)).is_none()
         {
             tracing::error!("no copy could be kept for the next start: that broke off. Please report this");
         }

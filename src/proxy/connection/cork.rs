@@ -25,9 +25,7 @@ struct Cork<S> {
     io: S,
     worker: Rc<Worker>,
     held: Vec<u8>,
-    /// So many of them are out.
-    sent: usize,
-    /// A write found no room, and was told to come again.
+    /// A write found no room.
     turned_away: bool,
 }
 
@@ -40,26 +38,32 @@ impl<S> Clone for Corked<S> {
 impl<S: AsyncWrite + Unpin> Corked<S> {
     /// Holds what is written to `io`, in memory of the worker.
     pub fn new(io: S, worker: Rc<Worker>) -> Self {
-        Self(Rc::new(RefCell::new(Cork { io, worker, held: Vec::new(), sent: 0, turned_away: false })))
+        Self(Rc::new(RefCell::new(Cork { io, worker, held: Vec::new(), turned_away: false })))
     }
 
-    /// Sends what is held. Whether somebody waits for the room that this made, and has to be asked again.
+    /// Sends what the stream takes of what is held; of the rest, the task is woken. Whether this made room for somebody who was
+    /// turned away, and has to be asked again.
     ///
     /// # Errors
     /// The stream does not take it.
-    pub fn release(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    pub fn release(&self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut cork = self.0.borrow_mut();
-        ready!(cork.send(cx))?;
-        Poll::Ready(Ok(std::mem::take(&mut cork.turned_away)))
+        if let Poll::Ready(sent) = cork.send(cx) {
+            sent?;
+        }
+        Ok(cork.has_room() && std::mem::take(&mut cork.turned_away))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Cork<S> {
-    fn hold(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if self.held.len() >= MOST_BYTES {
+    fn has_room(&self) -> bool {
+        self.held.len() < MOST_BYTES
+    }
+
+    fn hold(&mut self, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if !self.has_room() {
             self.turned_away = true;
-            ready!(self.send(cx))?;
-            self.turned_away = false;
+            return Poll::Pending;
         }
         if self.held.capacity() == 0 {
             self.held = self.worker.scratch.take_cork();
@@ -73,18 +77,25 @@ impl<S: AsyncWrite + Unpin> Cork<S> {
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.held.is_empty() {
-            // Of what went out before, TLS may hold something.
-            return Pin::new(&mut self.io).poll_flush(cx);
-        }
-        while let Some(rest) = self.held.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => self.sent += bytes,
+        let mut sent = 0;
+        let result = loop {
+            let rest = self.held.get(sent..).unwrap_or_default();
+            if rest.is_empty() {
+                break Poll::Ready(Ok(()));
             }
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(bytes)) => sent += bytes,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        self.held.drain(..sent);
+        ready!(result)?;
+        if self.held.capacity() > 0 {
+            self.worker.scratch.give_back_cork(std::mem::take(&mut self.held));
         }
-        self.sent = 0;
-        self.worker.scratch.give_back_cork(std::mem::take(&mut self.held));
+        // TLS may hold something still.
         Pin::new(&mut self.io).poll_flush(cx)
     }
 }
@@ -96,16 +107,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Corked<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().hold(cx, &[IoSlice::new(buf)])
+    /// What finds no room is not woken: it is asked again when [`Corked::release`] says so.
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().hold(&[IoSlice::new(buf)])
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.0.borrow_mut().hold(cx, bufs)
+    fn poll_write_vectored(self: Pin<&mut Self>, _: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().hold(bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

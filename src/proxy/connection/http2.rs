@@ -52,6 +52,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// What hyper is given at once of an answer, and what a client must take of each stream in `response_write_timeout`.
 const PIECE_BYTES: usize = 16 * 1_024;
 
+/// How often the cork is filled again in one turn: then others have theirs.
+const REFILLS: usize = 16;
+
 /// Serves a connection until it closes.
 pub(super) async fn serve<S, V>(connections: &Connections<V>, io: S, client: Rc<Client>, state: Arc<ClientState>)
 where
@@ -301,6 +304,7 @@ impl Driver {
         C: Future<Output = hyper::Result<()>>,
         S: AsyncWrite + Unpin,
     {
+        let mut refills = 0;
         loop {
             let phase = self.client.worker.phase.get();
             if phase == Phase::Cut {
@@ -315,14 +319,20 @@ impl Driver {
                 self.idle = None;
                 leave(connection.as_mut());
             }
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            let polled = connection.as_mut().poll(cx);
+            let released = cork.release(cx);
+            if let Poll::Ready(result) = polled {
+                // What the socket did not take is lost: hyper has not waited for it either.
                 return Poll::Ready(Ending::Closed(result));
             }
-            match cork.release(cx) {
-                // It may have stopped in the middle for want of room.
-                Poll::Ready(Ok(true)) => continue,
-                Poll::Ready(Ok(false)) | Poll::Pending => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
+            match released {
+                Ok(false) => {}
+                Ok(true) if refills < REFILLS => {
+                    refills += 1;
+                    continue;
+                }
+                Ok(true) => cx.waker().wake_by_ref(),
+                Err(_) => return Poll::Ready(Ending::Gone),
             }
             self.count_refused();
             if self.alarm.is_due()

@@ -96,3 +96,25 @@ fn an_http2_client_that_opens_no_window_is_cut() {
         drop(response);
     });
 }
+
+#[test]
+fn what_was_written_goes_out_where_hyper_ends_without_taking_leave() {
+    on_edge(Limits::default(), async |edge| {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1_024);
+        let connections = Rc::clone(&edge.connections);
+        // A CONNECT with a length: method, authority, content-length as literals (RFC 7541 section 6.2.2).
+        let fields = [b"\x02\x07CONNECT".as_slice(), b"\x01\x01a", b"\x0f\x0d\x015"].concat();
+        let length = u8::try_from(fields.len()).expect("short");
+        let head = [[0, 0, length, 1, 4, 0, 0, 0, 1].as_slice(), &fields].concat();
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let all = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &settings, &head].concat();
+        theirs.write_all(&all).await.expect("sent");
+        let new = New::local();
+        let io = ClientIo::new(ours, Arc::clone(&new.state), None);
+        let client = connections.client(&new, None, Protocol::Http2);
+        http2::serve(&connections, io, client, new.state).await;
+        let mut answer = Vec::new();
+        theirs.read_to_end(&mut answer).await.expect("to the end");
+        assert_eq!(answer.get(3), Some(&4), "our SETTINGS come first: {answer:?}");
+    });
+}
