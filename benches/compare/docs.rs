@@ -52,6 +52,8 @@ fn machine(run: &Value) -> String {
     let versions = run["versions"].as_object().into_iter().flatten();
     let versions: Vec<String> =
         versions.map(|(name, version)| format!("{name}: {}", version.as_str().unwrap_or_default())).collect();
+    // What a distribution adds to it says nothing here.
+    let kernel = string(machine, "kernel").split('.').take(2).collect::<Vec<_>>().join(".");
     format!(
         "{} rounds of {} s, {} connections, a notice of {} bytes, {} names. Machine: {} with {} cores, {}, Linux {}. Versions: {}.\n",
         settings["rounds"],
@@ -62,7 +64,7 @@ fn machine(run: &Value) -> String {
         string(machine, "cpu"),
         machine["cores"],
         string(machine, "memory"),
-        string(machine, "kernel"),
+        kernel,
         versions.join("; "),
     )
 }

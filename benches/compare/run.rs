@@ -28,7 +28,10 @@ pub struct Rounds {
     pub noisy: usize,
 }
 
-/// Runs so many rounds of so many contenders. At most as many are repeated as are asked for.
+/// Rounds of a row that are repeated for steal, at most: where it does not end, nor would the comparison.
+const REPEATED: usize = 3;
+
+/// Runs so many rounds of so many contenders.
 pub fn interleave(
     contenders: usize,
     rounds: usize,
@@ -50,7 +53,7 @@ pub fn interleave(
             }
         }
         let is_stolen = accounting::machine()?.steal_since(before) > STEAL;
-        if is_stolen && all.repeated < rounds {
+        if is_stolen && all.repeated < REPEATED {
             all.repeated += 1;
             continue;
         }
