@@ -29,6 +29,8 @@ pub struct Settings {
     peers: Vec<String>,
     pub builds: Vec<Build>,
     pub rounds: usize,
+    /// Whether they were asked for, so that no row has fewer.
+    pub rounds_are_asked_for: bool,
     pub slice: Duration,
     pub connections: usize,
     /// Whether docs/performance.md is written.
@@ -59,6 +61,7 @@ impl Settings {
             peers: list("PEERS"),
             builds: builds(&list("BINARIES"), extent)?,
             rounds: number("ROUNDS", rounds)?,
+            rounds_are_asked_for: variable("ROUNDS").is_some(),
             slice: Duration::try_from_secs_f64(seconds).map_err(|error| format!("SLUIS_COMPARE_SECONDS: {error}"))?,
             connections: number("CONNECTIONS", if extent == Extent::Test { 8 } else { 64 })?,
             docs: variable("DOCS").is_some_and(|value| value != "0"),

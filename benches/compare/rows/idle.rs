@@ -11,10 +11,10 @@ use crate::finding::Finding;
 use crate::load::{Exchange, idle};
 use crate::proxies::Terms;
 use crate::run::Sample;
-use crate::settings::Extent;
+use crate::settings::{Extent, Settings};
 use crate::verify::Verified;
 
-/// Memory hardly varies, and a fresh process takes its time, with TLS more of it.
+/// Memory hardly varies, and a fresh process takes its time, with TLS more of it; so these are enough where no number is asked for.
 const MOST_ROUNDS: usize = 3;
 const MOST_ROUNDS_TLS: usize = 2;
 
@@ -39,7 +39,8 @@ fn slope(
         Extent::Quick => (100, 1_000),
         Extent::Test => (10, 50),
     };
-    let rounds = bench.settings.rounds.min(rounds);
+    let Settings { rounds: asked, rounds_are_asked_for, .. } = bench.settings;
+    let rounds = if rounds_are_asked_for { asked } else { asked.min(rounds) };
     let site = bench.site.clone();
     each(bench, row, rounds, pick, |engine, _, ready, exchange| {
         let running = ready.contender.start(Terms { site: &site, workers: 1, cores: PROXY_CORE })?;
