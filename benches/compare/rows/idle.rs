@@ -15,8 +15,8 @@ use crate::settings::{Extent, Settings};
 use crate::verify::Verified;
 
 /// Memory hardly varies, and a fresh process takes its time, with TLS more of it; so these are enough where no number is asked for.
-const MOST_ROUNDS: usize = 3;
-const MOST_ROUNDS_TLS: usize = 2;
+const MOST_ROUNDS: usize = 2;
+const MOST_ROUNDS_TLS: usize = 1;
 
 const REST: Duration = Duration::from_millis(300);
 
