@@ -51,10 +51,6 @@ scripts:
     bash tests/readme.sh
     bash tests/dockerfile.sh
 
-# an executable that is optimised by a profile of its own request path; twenty minutes, and needs `rustup component add llvm-tools`
-pgo:
-    bash benches/pgo.sh
-
 # what testssl, slowhttptest and h2load say; SLUIS_SCAN_SECONDS=60 SLUIS_SCAN_CONNECTIONS=1000 SLUIS_SCAN_TLS=full for a real attempt
 scanners *NAMES:
     bash tests/scanners.sh {{NAMES}}
