@@ -1,6 +1,7 @@
 //! Reading a file whole, or not at all: never one that changed meanwhile, never one that is no file.
 //!
-//! Inside: the read and the hash of what was read, with breaks where they are work in the background. Kept out: what the bytes mean, and when to try again.
+//! Inside: the read and the hash of what was read, with breaks where they are work in the background. Kept out: what the bytes
+//! mean, and when to try again.
 
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};

@@ -108,15 +108,20 @@ fn guarded_pass(
     rebuild: bool,
 ) -> Result<Pass, Finding> {
     let base = Base { in_force, rebuild, seed: fastrand::u64(..) };
-    let bytes = if examiner.trigger == Trigger::Start { 0 } else { bytes_of(sources, &wanted) };
-    guarded(bytes, || pass::run(examiner, sources, wanted, base)).ok_or_else(|| {
+    let (trigger, bytes) = (examiner.trigger, bytes_of(sources, &wanted));
+    guarded(trigger, bytes, || pass::run(examiner, sources, wanted, base)).ok_or_else(|| {
         Finding::without_place("the reload broke off; what is in force stays in force. Please report this")
     })
 }
 
-/// Does what there is to do about so many bytes; none: it panicked.
-fn guarded<T: Send>(bytes: u64, work: impl FnOnce() -> T + Send) -> Option<T> {
-    if bytes >= LONG_BYTES { behind_all_others(work) } else { catch_unwind(AssertUnwindSafe(work)).ok() }
+/// Does what there is to do about so many bytes, behind all others where that is long and others wait: at the start nobody does.
+/// None: it panicked.
+fn guarded<T: Send>(trigger: Trigger, bytes: u64, work: impl FnOnce() -> T + Send) -> Option<T> {
+    if trigger != Trigger::Start && bytes >= LONG_BYTES {
+        behind_all_others(work)
+    } else {
+        catch_unwind(AssertUnwindSafe(work)).ok()
+    }
 }
 
 /// How much there is to read, as far as can be told before.
@@ -307,7 +312,7 @@ impl Reloader {
                 if let Some(index) = pass.index.clone() {
                     let old = Arc::clone(&self.index);
                     self.publish(index, Timestamp::now());
-                    if guarded(pass.bytes_applied(), || pass.count_changes(&old)).is_none() {
+                    if guarded(trigger, pass.bytes_applied(), || pass.count_changes(&old)).is_none() {
                         tracing::error!("what came and went could not be counted. Please report this");
                     }
                 }
@@ -380,9 +385,8 @@ impl Reloader {
             self.last_reload = Some(LastReload { at: Timestamp::now(), ok, trigger, added, removed, error });
         }
         self.publish_status();
-        let bytes = if trigger == Trigger::Start { 0 } else { pass.bytes_applied() };
         if let Some(state) = &self.state
-            && guarded(bytes, || pass.keep_copies(state)).is_none()
+            && guarded(trigger, pass.bytes_applied(), || pass.keep_copies(state)).is_none()
         {
             tracing::error!("no copy could be kept for the next start: that broke off. Please report this");
         }

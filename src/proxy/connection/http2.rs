@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper::server::conn::http2::{Builder, Connection};
+use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
@@ -75,8 +75,8 @@ where
     let io = FrameGate::new(cork.clone(), Arc::clone(&state), client.broken_streams.clone().unwrap_or_default());
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
-    let leave = |connection: Pin<&mut _>| Connection::graceful_shutdown(connection);
-    let ending = poll_fn(|cx| driver.poll(cx, connection.as_mut(), &cork, leave)).await;
+    let ending =
+        poll_fn(|cx| driver.poll(cx, connection.as_mut(), &cork, |connection| connection.graceful_shutdown())).await;
     match ending {
         Ending::Cut if driver.streams.open.get() > 0 => connections.count_cut(),
         Ending::Cut | Ending::Stuck | Ending::Idle | Ending::Gone => {}
