@@ -87,6 +87,7 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
             println!("\n{}: not measured, the budget of {:?} is used up", row.title, bench.settings.budget);
             continue;
         }
+        let began = Instant::now();
         let found = match (row.measure)(&mut bench, row) {
             Ok(found) => found,
             Err(error) => {
@@ -97,6 +98,7 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
         };
         if shows {
             found.iter().for_each(report::print);
+            println!("  in {:.0} s", began.elapsed().as_secs_f64());
         }
         findings.extend(found);
     }

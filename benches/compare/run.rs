@@ -31,18 +31,36 @@ pub struct Rounds {
 /// Rounds of a row that are repeated for steal, at most: where it does not end, nor would the comparison.
 const REPEATED: usize = 3;
 
-/// Runs so many rounds of so many contenders.
+/// Who takes part in one round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    Every,
+    /// The first and each third after it.
+    Third,
+}
+
+impl Share {
+    fn has(self, round: usize) -> bool {
+        self == Self::Every || round.is_multiple_of(3)
+    }
+}
+
+/// Runs so many rounds of contenders.
 pub fn interleave(
-    contenders: usize,
+    contenders: &[Share],
     rounds: usize,
     mut measure: impl FnMut(usize) -> io::Result<Sample>,
 ) -> io::Result<Rounds> {
-    let mut all =
-        Rounds { samples: vec![Vec::new(); contenders], failures: vec![None; contenders], ..Rounds::default() };
+    let mut all = Rounds {
+        samples: vec![Vec::new(); contenders.len()],
+        failures: vec![None; contenders.len()],
+        ..Rounds::default()
+    };
     let mut done = 0;
     while done < rounds {
         let before = accounting::machine()?;
-        let mut order: Vec<usize> = (0..contenders).collect();
+        let mut order: Vec<usize> =
+            contenders.iter().enumerate().filter(|(_, share)| share.has(done)).map(|(at, _)| at).collect();
         fastrand::shuffle(&mut order);
         let mut round = Vec::new();
         for at in order {

@@ -50,7 +50,7 @@ impl Settings {
             (true, false) => Extent::Full,
         };
         let (rounds, seconds, budget) = match extent {
-            Extent::Full => (10, 0.3, 420),
+            Extent::Full => (10, 0.3, 300),
             Extent::Quick => (2, 0.1, 60),
             Extent::Test => (1, 0.02, 30),
         };

@@ -118,60 +118,75 @@ impl OpenSockets {
     }
 }
 
+/// Where the connections of one listener come in on one worker, and are counted.
+#[derive(Debug)]
+pub struct Door {
+    /// The caps that they are under.
+    pub limits: Arc<AcceptLimits>,
+    /// The open sockets of the worker.
+    pub open: Arc<OpenSockets>,
+    /// Whose counters they count in.
+    pub shared: Arc<Shared>,
+    /// The worker.
+    pub worker: WorkerId,
+    /// The listener's index in the configuration.
+    pub listener: usize,
+}
+
+impl Door {
+    fn count_active(&self, amount: i64) {
+        if let Some(listener) = self.shared.metrics.listeners().get(self.listener) {
+            listener.connections_active.add(self.worker, amount);
+        }
+    }
+}
+
 /// A connection's place under the caps. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Place {
-    limits: Arc<AcceptLimits>,
-    open: Arc<OpenSockets>,
-    /// Where the connection is counted, and its address if that is.
-    taken: Option<Taken>,
+    door: Arc<Door>,
+    holder: Holder,
 }
 
-#[derive(Debug)]
-struct Taken {
-    shared: Arc<Shared>,
-    worker: WorkerId,
-    listener: usize,
-    client: Option<IpAddr>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    /// Somebody who is not counted by address.
+    Anybody,
+    Client(IpAddr),
 }
 
 impl Place {
-    /// A place for the next connection of a worker; none where the cap is reached.
-    pub fn reserve(limits: &Arc<AcceptLimits>, open: &Arc<OpenSockets>) -> Option<Self> {
-        if !limits.enter() {
+    /// A place for the next connection through a door; none where the cap is reached.
+    pub fn reserve(door: &Arc<Door>) -> Option<Self> {
+        if !door.limits.enter() {
             return None;
         }
-        open.count.fetch_add(1, Ordering::Relaxed);
-        Some(Self { limits: Arc::clone(limits), open: Arc::clone(open), taken: None })
+        door.open.count.fetch_add(1, Ordering::Relaxed);
+        Some(Self { door: Arc::clone(door), holder: Holder::Nobody })
     }
 
     /// Whether the connection from an address that has come may take the place; it counts as active from then on.
-    pub fn take(&mut self, shared: &Arc<Shared>, worker: WorkerId, listener: usize, client: IpAddr) -> bool {
-        let Some(is_counted) = self.limits.enter_client(client) else { return false };
-        let client = is_counted.then_some(client);
-        count_active(shared, worker, listener, 1);
-        self.taken = Some(Taken { shared: Arc::clone(shared), worker, listener, client });
+    pub fn take(&mut self, client: IpAddr) -> bool {
+        let Some(is_counted) = self.door.limits.enter_client(client) else { return false };
+        self.door.count_active(1);
+        self.holder = if is_counted { Holder::Client(client) } else { Holder::Anybody };
         true
-    }
-}
-
-fn count_active(shared: &Shared, worker: WorkerId, listener: usize, amount: i64) {
-    if let Some(listener) = shared.metrics.listeners().get(listener) {
-        listener.connections_active.add(worker, amount);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            count_active(&taken.shared, taken.worker, taken.listener, -1);
-            if let Some(client) = taken.client {
-                self.limits.leave_client(client);
-            }
+        let Door { limits, open, .. } = &*self.door;
+        if self.holder != Holder::Nobody {
+            self.door.count_active(-1);
         }
-        self.limits.connections.fetch_sub(1, Ordering::Relaxed);
-        if self.open.count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.open.none.notify_one();
+        if let Holder::Client(client) = self.holder {
+            limits.leave_client(client);
+        }
+        limits.connections.fetch_sub(1, Ordering::Relaxed);
+        if open.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            open.none.notify_one();
         }
     }
 }
@@ -197,6 +212,7 @@ pub fn raise_open_files() -> (usize, std::io::Result<()>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::connection::tests::shared;
 
     fn caps(connections: usize, connections_per_client: usize, open_files: usize) -> Arc<AcceptLimits> {
         let limits = Limits { connections, connections_per_client, ..Limits::default() };
@@ -215,8 +231,11 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_given_back_when_it_is_dropped() {
         let (caps, open) = (caps(1, 0, 64), Arc::new(OpenSockets::default()));
-        let place = Place::reserve(&caps, &open);
-        assert!(place.is_some() && Place::reserve(&caps, &open).is_none());
+        let (shared, _) = shared(Limits::default());
+        let (limits, open_sockets) = (Arc::clone(&caps), Arc::clone(&open));
+        let door = Arc::new(Door { limits, open: open_sockets, shared, worker: WorkerId(0), listener: 0 });
+        let place = Place::reserve(&door);
+        assert!(place.is_some() && Place::reserve(&door).is_none());
         assert_eq!((caps.connections(), open.count()), (1, 1));
         drop(place);
         assert_eq!((caps.connections(), open.count()), (0, 0));

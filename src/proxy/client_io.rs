@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::accept_limits::Place;
-use super::gate::state::ClientState;
+use super::gate::state::{ClientState, Mark};
 
 /// A stream that may be a socket with nothing between it and the bytes.
 pub trait Socket {
@@ -63,14 +63,14 @@ impl<T> ClientIo<T> {
 
     /// Nothing goes out behind an answer that broke off: TLS would take its leave, and the answer look whole.
     fn check_whole(&self) -> io::Result<()> {
-        if self.state.broken.get() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        if self.state.has(Mark::Broken) { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     fn note_written(&self, result: &Poll<io::Result<usize>>) {
-        self.state.write_blocked.set(result.is_pending());
+        self.state.mark(Mark::WriteBlocked, result.is_pending());
         match result {
             Poll::Ready(Ok(bytes)) => self.state.written.add(*bytes as u64),
-            Poll::Ready(Err(_)) => self.state.failed.set(true),
+            Poll::Ready(Err(_)) => self.state.mark(Mark::Failed, true),
             Poll::Pending => {}
         }
     }
@@ -88,7 +88,7 @@ impl ClientIo<TcpStream> {
 
 impl<T> Drop for ClientIo<T> {
     fn drop(&mut self) {
-        if self.state.broken.get() {
+        if self.state.has(Mark::Broken) {
             (self.reset_at_close)(&self.io);
         }
     }
@@ -100,9 +100,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for ClientIo<T> {
         let result = Pin::new(&mut self.io).poll_read(cx, buf);
         match &result {
             Poll::Ready(Ok(())) if buf.filled().len() == before && buf.remaining() > 0 => {
-                self.state.socket_ended.set(true)
+                self.state.mark(Mark::SocketEnded, true)
             }
-            Poll::Ready(Err(_)) => self.state.failed.set(true),
+            Poll::Ready(Err(_)) => self.state.mark(Mark::Failed, true),
             _ => {}
         }
         result
@@ -137,7 +137,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.state.broken.get() {
+        if self.state.has(Mark::Broken) {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.io).poll_shutdown(cx)
@@ -161,12 +161,12 @@ mod tests {
             _ = &mut writing => panic!("it does not fit"),
             () = std::future::ready(()) => {}
         }
-        assert!(state.write_blocked.get());
+        assert!(state.has(Mark::WriteBlocked));
         assert_eq!(state.written.get(), 8);
         let mut bytes = [0; 10];
         let (written, read) = tokio::join!(writing, client.read_exact(&mut bytes));
         assert!(written.is_ok() && read.is_ok());
-        assert!(!state.write_blocked.get());
+        assert!(!state.has(Mark::WriteBlocked));
         assert_eq!(state.written.get(), 10);
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let state = Arc::new(ClientState::default());
         let mut io = ClientIo::new(socket, Arc::clone(&state), None);
         assert_eq!(io.write_vectored(&[IoSlice::new(b"1")]).await.ok(), Some(1));
-        state.broken.set(true);
+        state.mark(Mark::Broken, true);
         assert!(io.write(b"2").await.is_err());
         assert!(io.write_vectored(&[IoSlice::new(b"2")]).await.is_err());
     }
@@ -189,6 +189,6 @@ mod tests {
         drop(client);
         let mut bytes = [0; 1];
         assert_eq!(io.read(&mut bytes).await.ok(), Some(0));
-        assert!(state.socket_ended.get() && !state.failed.get());
+        assert!(state.has(Mark::SocketEnded) && !state.has(Mark::Failed));
     }
 }

@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
 use crate::blocklist::store::Blocklist;
 use crate::drain::{LocalTasks, Phase};
 use crate::host::HostName;
@@ -22,6 +24,7 @@ use crate::telemetry::metrics::{ListenerMetrics, Metrics};
 
 use super::SniMismatch;
 use super::date::DateCell;
+use super::gate::state::Http2State;
 use super::scratch::Scratch;
 use super::settings::Settings;
 use super::sweep::Sweep;
@@ -154,8 +157,12 @@ pub struct Client {
     /// Whether the connection closes after the requests that it has begun: its age or its number of requests is
     /// reached, or the worker drains. The service then answers HTTP/1 with `Connection: close`.
     pub closing: Cell<bool>,
-    /// HTTP/2: streams that were reset because the client broke the rules, and whose end is not accounted for yet.
-    pub broken_streams: Option<Rc<Cell<u64>>>,
+    /// When it was accepted, its TLS handshake included.
+    pub began: Instant,
+    /// When it closes because of its age.
+    pub until: Instant,
+    /// HTTP/2: what is known of its streams.
+    pub http2: Option<Rc<Http2State>>,
 }
 
 /// What a client's TLS handshake said.
@@ -173,10 +180,8 @@ impl Client {
     /// Whether a stream that just ended did so because its client broke the rules. Which stream that was does not matter:
     /// each is accounted for once.
     pub fn take_broken_stream(&self) -> bool {
-        let Some(streams) = &self.broken_streams else { return false };
-        let broken = streams.get();
-        streams.set(broken.saturating_sub(1));
-        broken > 0
+        let Some(http2) = &self.http2 else { return false };
+        http2.broken_streams.replace(http2.broken_streams.get().saturating_sub(1)) > 0
     }
 
     /// The scheme that its requests have.

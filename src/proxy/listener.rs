@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::drain::Phase;
 
-use super::accept_limits::{AcceptLimits, OpenSockets, Place};
+use super::accept_limits::{Door, Place};
 use super::connection::{Accepted, Connections, Service, TlsSource};
 
 /// Connections that wait to be accepted, a worker; the system has a limit of its own besides.
@@ -157,10 +157,8 @@ pub struct Listener {
 /// Accepts on one listener until the worker drains, and then until its queue is empty.
 pub(super) struct Acceptor<V> {
     pub(super) connections: Rc<Connections<V>>,
-    pub(super) limits: Arc<AcceptLimits>,
-    pub(super) open: Arc<OpenSockets>,
+    pub(super) door: Arc<Door>,
     pub(super) stop: watch::Receiver<Phase>,
-    pub(super) index: usize,
     pub(super) tls: Option<Arc<dyn TlsSource>>,
 }
 
@@ -205,7 +203,7 @@ impl<V: Service> Acceptor<V> {
     /// A place for a connection that has come. Accepting pauses until there is one; none where the worker is cut first.
     async fn place(&self) -> Option<Place> {
         while *self.stop.borrow() < Phase::Cut {
-            if let Some(place) = Place::reserve(&self.limits, &self.open) {
+            if let Some(place) = Place::reserve(&self.door) {
                 return Some(place);
             }
             tokio::time::sleep(PAUSE).await;
@@ -215,16 +213,15 @@ impl<V: Service> Acceptor<V> {
 
     async fn take(&self, stream: TcpStream, address: SocketAddr) {
         let Some(mut place) = self.place().await else { return };
-        let worker = self.connections.worker();
         let peer = address.ip().to_canonical();
-        if !place.take(&worker.shared, worker.id, self.index, peer) {
+        if !place.take(peer) {
             self.count_error();
             return;
         }
         // It fails where the client has reset the connection already.
         if stream.set_nodelay(true).is_ok() {
             let tls = self.tls.clone();
-            self.connections.accept(Accepted { socket: stream, peer, listener: self.index, tls, place });
+            self.connections.accept(Accepted { socket: stream, peer, listener: self.door.listener, tls, place });
         }
     }
 

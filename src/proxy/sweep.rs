@@ -23,10 +23,23 @@ pub struct Sweep {
 
 #[derive(Debug, Default)]
 struct Entry {
-    deadline: Option<Instant>,
+    deadline: Deadline,
     waker: Option<Waker>,
-    /// The deadline is past and its holder was woken.
-    has_rung: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum Deadline {
+    #[default]
+    Never,
+    At(Instant),
+    /// It is past, and its holder was woken.
+    Rung,
+}
+
+impl Deadline {
+    fn of(deadline: Option<Instant>) -> Self {
+        deadline.map_or(Self::Never, Self::At)
+    }
 }
 
 /// One deadline that can be moved; dropping it takes it out.
@@ -46,8 +59,10 @@ impl Sweep {
     /// Wakes whoever waits for an alarm that is due.
     pub fn tick(&self, now: Instant) {
         self.wake_where(|entry| {
-            entry.has_rung = entry.deadline.is_some_and(|deadline| deadline <= now);
-            entry.has_rung
+            if matches!(entry.deadline, Deadline::At(deadline) if deadline <= now) {
+                entry.deadline = Deadline::Rung;
+            }
+            matches!(entry.deadline, Deadline::Rung)
         });
     }
 
@@ -84,19 +99,27 @@ impl Alarm {
 
     /// Moves the deadline.
     pub fn set_at(&self, deadline: Instant) {
-        self.with(|entry| entry.deadline = Some(deadline));
+        self.set_or_clear(Some(deadline));
     }
 
     /// Takes the deadline away.
     pub fn clear(&self) {
-        self.with(|entry| entry.deadline = None);
+        self.set_or_clear(None);
+    }
+
+    /// Moves the deadline, or takes it away.
+    pub fn set_or_clear(&self, deadline: Option<Instant>) {
+        self.with(|entry| entry.deadline = Deadline::of(deadline));
     }
 
     /// Whether a deadline is set and past.
     pub fn is_due(&self) -> bool {
         let entries = self.entries.borrow();
-        let deadline = entries.get(self.key).and_then(|entry| entry.deadline);
-        deadline.is_some_and(|deadline| deadline <= Instant::now())
+        match entries.get(self.key).map(|entry| entry.deadline) {
+            Some(Deadline::At(deadline)) => deadline <= Instant::now(),
+            Some(Deadline::Rung) => true,
+            Some(Deadline::Never) | None => false,
+        }
     }
 
     /// Ready when the deadline is past; else the task is woken when it is, and by [`Sweep::wake_all`].
@@ -114,8 +137,7 @@ impl Alarm {
     /// Moves the deadline and has the task woken when it is past, and by [`Sweep::wake_all`]; reads no clock.
     pub fn arm(&self, deadline: Option<Instant>, cx: &Context<'_>) {
         self.with(|entry| {
-            entry.deadline = deadline;
-            entry.has_rung = false;
+            entry.deadline = Deadline::of(deadline);
             match &mut entry.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
@@ -125,7 +147,7 @@ impl Alarm {
 
     /// Whether the sweep has found the deadline past since it was armed; reads no clock.
     pub fn has_rung(&self) -> bool {
-        self.entries.borrow().get(self.key).is_some_and(|entry| entry.has_rung)
+        self.entries.borrow().get(self.key).is_some_and(|entry| matches!(entry.deadline, Deadline::Rung))
     }
 
     /// Completes when the deadline is past.

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 use crate::drain::{LocalTasks, Phase};
 use crate::telemetry::counter::WorkerId;
 
-use super::accept_limits::{AcceptLimits, OpenSockets};
+use super::accept_limits::{AcceptLimits, Door, OpenSockets};
 use super::connection::{Connections, Service};
 use super::context::{Shared, Worker};
 use super::listener::{Acceptor, Listener};
@@ -67,14 +67,15 @@ async fn work<V: Service>(parts: WorkerParts, service: V) -> io::Result<usize> {
     let open = Arc::new(OpenSockets::default());
     let connections = Rc::new(Connections::new(Rc::clone(&worker), service));
     for listener in listeners {
-        let acceptor = Acceptor {
-            connections: Rc::clone(&connections),
+        let door = Door {
             limits: Arc::clone(&limits),
             open: Arc::clone(&open),
-            stop: stop.clone(),
-            index: listener.index,
-            tls: listener.tls,
+            shared: Arc::clone(&worker.shared),
+            worker: id,
+            listener: listener.index,
         };
+        let (connections, stop) = (Rc::clone(&connections), stop.clone());
+        let acceptor = Acceptor { connections, door: Arc::new(door), stop, tls: listener.tls };
         accepting.spawn(acceptor.run(TcpListener::from_std(listener.socket)?));
     }
     // Nobody may wait for it.

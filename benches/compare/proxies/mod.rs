@@ -21,6 +21,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::run::Share;
+use crate::settings::Settings;
+
 use process::Process;
 use site::{Site, free_address};
 
@@ -78,6 +81,12 @@ impl Kind {
             Self::Caddy => "caddy",
             Self::Pingora(_) => "pingora",
         }
+    }
+
+    /// Goals are about nginx and HAProxy; of the others, fewer rounds show where they stand.
+    pub fn share(&self, settings: &Settings) -> Share {
+        let is_for_goals = matches!(self, Self::Sluis(_) | Self::Nginx | Self::Haproxy);
+        if is_for_goals || settings.rounds_are_asked_for { Share::Every } else { Share::Third }
     }
 
     /// What it can do of what is compared.

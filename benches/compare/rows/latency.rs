@@ -13,7 +13,7 @@ use crate::finding::{Entrant, Finding, findings};
 use crate::load::{Exchange, PATIENCE, fetch, idle, open};
 use crate::proxies::Running;
 use crate::proxies::site::feed;
-use crate::run::{Sample, interleave};
+use crate::run::{Sample, Share, interleave};
 use crate::statistics::percentile;
 use crate::verify::get;
 
@@ -60,7 +60,7 @@ pub fn reload(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
             time: settings.slice * 2,
         };
         let mut generation = 0;
-        let rounds = interleave(2, settings.rounds, |at| {
+        let rounds = interleave(&[Share::Every; 2], settings.rounds, |at| {
             if at == 0 {
                 return loaded.sample(engine, &ready.running, &[0.99, 0.999]);
             }

@@ -173,7 +173,8 @@ fn each<T>(
     let (entrants, places, absent) = bench.entrants(pick);
     let Bench { settings, engine, ready, failed, .. } = bench;
     let chosen: Vec<_> = places.iter().filter_map(|place| ready.get(*place)).collect();
-    let rounds = interleave(chosen.len(), rounds, |at| {
+    let shares: Vec<_> = chosen.iter().map(|ready| ready.contender.kind.share(settings)).collect();
+    let rounds = interleave(&shares, rounds, |at| {
         let ready = chosen.get(at).ok_or_else(|| io::Error::other("no such contender"))?;
         let picked = pick(&ready.verified).ok_or_else(|| io::Error::other("cannot do this"))?;
         measure(engine, settings, ready, picked)

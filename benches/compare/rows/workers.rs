@@ -30,7 +30,8 @@ pub fn two(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
         }
     }
     let Bench { settings, engine, failed, .. } = bench;
-    let rounds = interleave(started.len(), settings.rounds, |at| {
+    let shares: Vec<_> = started.iter().map(|ready| ready.contender.kind.share(settings)).collect();
+    let rounds = interleave(&shares, settings.rounds, |at| {
         let ready: &Ready = started.get(at).ok_or_else(|| io::Error::other("no such contender"))?;
         let exchange = &ready.verified.plain.forward;
         let sample = closed_loop(engine, &ready.running, exchange, settings.connections, settings.slice / 2)?;

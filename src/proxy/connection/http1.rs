@@ -23,15 +23,14 @@ use tokio::time::Instant;
 
 use crate::drain::Phase;
 use crate::proxy::context::Client;
-use crate::proxy::gate::state::ClientState;
+use crate::proxy::gate::state::{ClientState, Mark};
 use crate::proxy::gate::stream::Gate;
 use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
 use super::closing;
-use super::progress::WriteWatch;
-use super::waiting::{Patience, Waiting};
+use super::waiting::{Deadlines, Waiting};
 use super::{Connections, Http1, Service, count_unserved, head_limits};
 
 /// Bytes that hyper reads into at once, and buffers of an answer.
@@ -46,32 +45,31 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     V: Service,
 {
-    let Http1 { io, client, state, began, until, unread, head_deadline } = http1;
+    let Http1 { io, client, state, unread, head_deadline } = http1;
     let upgrade = Rc::new(RefCell::new(None));
-    let mut driver = connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), began, limits));
-    if head_deadline.is_some() {
-        // The time that its first bytes have taken counts.
-        driver.waiting = Some((Waiting::Head, state.requests.get()));
-        driver.deadline = head_deadline;
-    }
+    // The time that the first bytes of a head have taken counts.
+    let deadlines = head_deadline.map(|deadline| Deadlines::in_head(deadline, &state)).unwrap_or_default();
+    let alarm = client.worker.sweep.alarm();
+    let mut driver = Driver { client: Rc::clone(&client), state: Arc::clone(&state), alarm, deadlines };
     let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits), &unread);
     drop(unread);
-    let lifetime = Lifetime { requests: connections.limits(|limits| limits.requests_per_connection), until };
+    let lifetime =
+        Lifetime { requests: connections.limits(|limits| limits.requests_per_connection), until: client.until };
     let service = service_fn(|request| {
         let request = keep_upgrade(request, &upgrade, &state);
         answer(&connections.service, &client, &state, &lifetime, request)
     });
     let mut connection = connections.limits(builder).serve_connection(TokioIo::new(gate), service).with_upgrades();
     let ending = poll_fn(|cx| driver.poll(cx, &mut connection)).await;
-    let was_busy = state.answering.get() || state.in_head.get();
+    let was_busy = state.has(Mark::Answering) || state.has(Mark::InHead);
     let gate = connection.into_parts().map(|parts| parts.io.into_inner());
-    if state.in_head.get() {
+    if state.has(Mark::InHead) {
         count_unserved(&client, None);
     }
     match ending {
         Ending::Cut if was_busy => connections.count_cut(),
         Ending::Cut | Ending::Stuck => {}
-        Ending::Closed(_) if state.tunnelled.get() => state.raw.set(true),
+        Ending::Closed(_) if state.has(Mark::Tunnelled) => state.mark(Mark::Raw, true),
         Ending::Closed(result) => {
             // The gate leaves hyper nothing to refuse; what it refuses all the same must not go uncounted.
             if result.is_err_and(|error| error.is_parse()) {
@@ -111,7 +109,7 @@ fn keep_upgrade(
     state: &ClientState,
 ) -> Request<Incoming> {
     if let Some(asked) = request.extensions().get::<OnUpgrade>() {
-        state.upgradable.set(true);
+        state.mark(Mark::Upgradable, true);
         *upgrade.borrow_mut() = Some(asked.clone());
     }
     request
@@ -146,7 +144,7 @@ fn answer<V: Service>(
     async move {
         let response = service.serve(&client, head, request).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            busy.0.tunnelled.set(true);
+            busy.0.mark(Mark::Tunnelled, true);
         }
         Ok(response.map(|body| Answering { body, ends_with_connection, busy }))
     }
@@ -157,7 +155,7 @@ struct Busy(Arc<ClientState>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.answering.set(false);
+        self.0.mark(Mark::Answering, false);
     }
 }
 
@@ -179,7 +177,7 @@ impl<B: Body<Data = Bytes>> Body for Answering<B> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
         if *this.ends_with_connection && matches!(frame, Some(Err(_))) {
-            this.busy.0.broken.set(true);
+            this.busy.0.mark(Mark::Broken, true);
         }
         Poll::Ready(frame)
     }
@@ -207,30 +205,11 @@ enum Ending {
 struct Driver {
     client: Rc<Client>,
     state: Arc<ClientState>,
-    patience: Patience,
     alarm: Alarm,
-    write: WriteWatch,
-    /// What it waits for, and after how many requests, when the deadline was set.
-    waiting: Option<(Waiting, u64)>,
-    deadline: Option<Instant>,
-    /// What had gone out when the deadline was set.
-    written: u64,
+    deadlines: Deadlines,
 }
 
 impl Driver {
-    fn new(client: Rc<Client>, state: Arc<ClientState>, began: Instant, limits: &Limits) -> Self {
-        Self {
-            patience: Patience { began, is_draining: false },
-            alarm: client.worker.sweep.alarm(),
-            write: WriteWatch::new(limits.response_write_timeout),
-            waiting: None,
-            deadline: None,
-            written: 0,
-            client,
-            state,
-        }
-    }
-
     fn poll<C>(&mut self, cx: &mut Context<'_>, connection: &mut C) -> Poll<Ending>
     where
         C: Future<Output = hyper::Result<()>> + Unpin,
@@ -240,14 +219,12 @@ impl Driver {
             if phase == Phase::Cut {
                 return Poll::Ready(Ending::Cut);
             }
-            if phase == Phase::Draining && !self.patience.is_draining {
-                self.begin_drain();
-            }
+            self.deadlines.follow(phase, &self.client);
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(Ending::Closed(result));
             }
             // The exchange ended while hyper was polled, and the gate has more for it that no socket will announce.
-            if self.state.is_free() && self.state.held.take() {
+            if self.state.is_free() && self.state.take(Mark::Held) {
                 continue;
             }
             self.set_deadline();
@@ -269,12 +246,9 @@ impl Driver {
                 if self.client.worker.phase.get() == Phase::Cut {
                     return Poll::Ready(Ending::Cut);
                 }
-                match self.write.look(&self.state) {
-                    Some(deadline) => self.alarm.set_at(deadline),
-                    None => self.alarm.clear(),
-                }
+                self.alarm.set_or_clear(self.deadlines.of_write(&self.client, &self.state));
                 ready!(self.alarm.poll_due(cx));
-                if self.write.is_stuck(&self.state, Instant::now()) {
+                if self.deadlines.is_stuck(&self.state, Instant::now()) {
                     return Poll::Ready(Ending::Stuck);
                 }
             }
@@ -284,53 +258,30 @@ impl Driver {
 
     fn waits_for(&self) -> Waiting {
         if !self.state.is_free() {
-            if self.state.ended.get() { Waiting::AnswerToHalf } else { Waiting::Answer }
-        } else if self.state.in_head.get() {
+            if self.state.has(Mark::Ended) { Waiting::AnswerToHalf } else { Waiting::Answer }
+        } else if self.state.has(Mark::InHead) {
             Waiting::Head
         } else {
             Waiting::Request
         }
     }
 
-    /// No request is begun any more; one whose first byte has come is answered.
-    fn begin_drain(&mut self) {
-        self.patience.is_draining = true;
-        self.waiting = None;
-        self.client.closing.set(true);
-    }
-
     fn set_deadline(&mut self) {
-        let waiting = (self.waits_for(), self.state.requests.get());
-        let write = self.write.look(&self.state);
-        if self.waiting != Some(waiting) {
-            self.waiting = Some(waiting);
-            self.written = self.state.written.get();
-            let (is_first, is_closing) = (waiting.1 == 0, self.client.closing.get());
-            let settings = self.client.worker.settings();
-            self.deadline = self.patience.until(waiting.0, is_first, is_closing, &settings.limits, Instant::now());
-        }
-        match self.deadline.into_iter().chain(write).min() {
-            Some(deadline) => self.alarm.set_at(deadline),
-            None => self.alarm.clear(),
-        }
+        let waiting = self.waits_for();
+        self.alarm.set_or_clear(self.deadlines.next(waiting, &self.client, &self.state, Instant::now));
     }
 
     /// The alarm rang. Whether the client does not read; else the gate is told what to do.
     fn is_stuck(&mut self) -> bool {
         let now = Instant::now();
-        if self.write.is_stuck(&self.state, now) {
+        if self.deadlines.is_stuck(&self.state, now) {
             return true;
         }
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.deadline = None;
-            match self.waiting.map(|(waiting, _)| waiting) {
-                Some(Waiting::Request) => self.state.quit.set(true),
-                Some(Waiting::Head) => self.state.head_timed_out.set(true),
-                // It takes what goes out, so it is there.
-                Some(Waiting::AnswerToHalf) if self.state.written.get() != self.written => self.waiting = None,
-                Some(Waiting::AnswerToHalf) => self.state.gone.set(true),
-                Some(Waiting::Answer) | None => {}
-            }
+        match self.deadlines.overdue(&self.state, now) {
+            Some(Waiting::Request) => self.state.mark(Mark::Quit, true),
+            Some(Waiting::Head) => self.state.mark(Mark::HeadTimedOut, true),
+            Some(Waiting::AnswerToHalf) => self.state.mark(Mark::Gone, true),
+            Some(Waiting::Answer) | None => {}
         }
         false
     }
@@ -342,11 +293,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // A connection that was closed because it was idle is not waited for: its client may notice late.
-    let was_idle = state.quit.get() || state.requests.get() == 0;
-    let may_be_sending = gate.is_mid_request() || state.refused.get() || !was_idle;
-    if state.failed.get() || state.gone.get() || state.broken.get() {
+    let was_idle = state.has(Mark::Quit) || state.requests.get() == 0;
+    let may_be_sending = gate.is_mid_request() || state.has(Mark::Refused) || !was_idle;
+    if state.has(Mark::Failed) || state.has(Mark::Gone) || state.has(Mark::Broken) {
         return;
     }
-    state.raw.set(true);
-    closing::close(&mut gate, client, alarm, may_be_sending && !state.ended.get()).await;
+    state.mark(Mark::Raw, true);
+    closing::close(&mut gate, client, alarm, may_be_sending && !state.has(Mark::Ended)).await;
 }

@@ -28,14 +28,13 @@ use crate::proxy::context::Client;
 use crate::proxy::gate;
 use crate::proxy::gate::frames::FrameGate;
 use crate::proxy::gate::head::HeadLimits;
-use crate::proxy::gate::state::ClientState;
+use crate::proxy::gate::state::{ClientState, Mark};
 use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
 
 use super::cork::Corked;
 use super::progress::WriteWatch;
-use super::with_jitter;
 use super::{Connections, Service, count_unserved, head_limits};
 
 const FRAME_BYTES: u32 = 16 * 1_024;
@@ -72,7 +71,7 @@ where
         service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
     let cork = Corked::new(io, Rc::clone(&connections.worker));
-    let io = FrameGate::new(cork.clone(), Arc::clone(&state), client.broken_streams.clone().unwrap_or_default());
+    let io = FrameGate::new(cork.clone(), Arc::clone(&state), client.http2.clone().unwrap_or_default());
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending =
@@ -81,7 +80,7 @@ where
         Ending::Cut if driver.streams.open.get() > 0 => connections.count_cut(),
         Ending::Cut | Ending::Stuck | Ending::Idle | Ending::Gone => {}
         // The client broke the protocol itself, and not only one of its requests.
-        Ending::Closed(Err(_)) if !state.failed.get() && !state.socket_ended.get() => {
+        Ending::Closed(Err(_)) if !state.has(Mark::Failed) && !state.has(Mark::SocketEnded) => {
             count_unserved(&client, Some(Rejection::Protocol));
         }
         Ending::Closed(_) => {}
@@ -262,7 +261,6 @@ struct Driver {
     streams: Rc<Streams>,
     head_timeout: Duration,
     keep_alive_timeout: Duration,
-    until: Instant,
     alarm: Alarm,
     write: WriteWatch,
     /// Since when there is no stream and no DATA goes out, and after how many requests and frames of it.
@@ -276,13 +274,11 @@ struct Driver {
 
 impl Driver {
     fn new(client: Rc<Client>, state: Arc<ClientState>, streams: Rc<Streams>, limits: &Limits) -> Self {
-        let now = Instant::now();
         Self {
             head_timeout: limits.request_head_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
-            until: now + with_jitter(limits.connection_age),
             alarm: client.worker.sweep.alarm(),
-            write: WriteWatch::new(limits.response_write_timeout),
+            write: WriteWatch::default(),
             idle: None,
             look_at: None,
             is_leaving: false,
@@ -352,7 +348,7 @@ impl Driver {
     /// whole has become a request, or was malformed (RFC 9113 section 8.1.1), one stream too many or too large a list. While
     /// writing stands still it may not have read everything; after GOAWAY it passes over what it will not answer.
     fn count_refused(&mut self) {
-        if self.state.write_blocked.get() || self.is_leaving {
+        if self.state.has(Mark::WriteBlocked) || self.is_leaving {
             return;
         }
         let known = self.streams.requests.get() + self.refused;
@@ -365,9 +361,10 @@ impl Driver {
 
     fn set_deadline(&mut self) {
         let now = Instant::now();
-        let (requests, data) = (self.streams.requests.get(), self.state.data_frames.get());
+        let (requests, data) =
+            (self.streams.requests.get(), self.client.http2.as_ref().map_or(0, |http2| http2.data_frames.get()));
         // A stream is over here when hyper has its last piece; the client may still have some of it to read.
-        if self.streams.open.get() > 0 || self.state.write_blocked.get() {
+        if self.streams.open.get() > 0 || self.state.has(Mark::WriteBlocked) {
             self.idle = None;
         } else if self.idle.is_none_or(|(_, before, sent)| (before, sent) != (requests, data)) {
             self.idle = Some((now, requests, data));
@@ -376,8 +373,8 @@ impl Driver {
         // frames of the client wake it meanwhile.
         let look_after = self.streams.write_timeout / 4;
         let next = self.idle_deadline().unwrap_or_else(|| *self.look_at.get_or_insert_with(|| now + look_after));
-        let write = self.write.look(&self.state);
-        let age = (!self.is_leaving).then_some(self.until);
+        let write = self.write.look(&self.state, || self.streams.write_timeout);
+        let age = (!self.is_leaving).then_some(self.client.until);
         self.alarm.set_at(write.into_iter().chain(age).fold(next, Instant::min));
     }
 
@@ -392,7 +389,7 @@ impl Driver {
         self.look_at = None;
         // Where the socket takes no more at the moment, it is the link that is slow, and not a window that is shut; for a
         // connection that has had its age, that is no excuse any more.
-        let is_excused = self.state.write_blocked.get() && now < self.until;
+        let is_excused = self.state.has(Mark::WriteBlocked) && now < self.client.until;
         let has_stuck = !is_excused && self.streams.has_stuck(now);
         if has_stuck || self.write.is_stuck(&self.state, now) {
             return Some(Ending::Stuck);
@@ -401,7 +398,7 @@ impl Driver {
         if is_idle && self.is_leaving {
             return Some(Ending::Idle);
         }
-        if is_idle || self.until <= now {
+        if is_idle || self.client.until <= now {
             self.client.closing.set(true);
         }
         None

@@ -84,10 +84,6 @@ pub struct Http1<S> {
     pub client: Rc<Client>,
     /// What its layers tell each other.
     pub state: Arc<ClientState>,
-    /// When it was accepted.
-    pub began: Instant,
-    /// When it closes after the answer because of its age.
-    pub until: Instant,
     /// What was read of it and not taken yet.
     pub unread: Vec<u8>,
     /// When the head must be whole that `unread` begins; none where it begins none, or that is not counted yet.
@@ -103,14 +99,6 @@ pub enum Left<S> {
     Ended,
     /// A stop cut it while something was in progress.
     Cut,
-}
-
-impl<S> Http1<S> {
-    fn new(io: S, client: Rc<Client>, state: Arc<ClientState>, limits: &Limits) -> Self {
-        let began = Instant::now();
-        let until = began + with_jitter(limits.connection_age);
-        Self { io, client, state, began, until, unread: Vec::new(), head_deadline: None }
-    }
 }
 
 /// Where a listener's TLS comes from; it may change while connections come.
@@ -224,8 +212,8 @@ impl<V: Service> Connections<V> {
     where
         S: AsyncRead + AsyncWrite + Socket + Unpin + Send + 'static,
     {
-        let http1 = self.limits(|limits| Http1::new(io, client, state, limits));
-        ServeHttp1 { first: V::serve_http1(http1), rest: None, connections: self }
+        let http1 = Http1 { io, client, state, unread: Vec::new(), head_deadline: None };
+        ServeHttp1 { stage: Stage::First { serving: V::serve_http1(http1) }, connections: self }
     }
 
     async fn shake_hands(self: Rc<Self>, io: ClientIo<TcpStream>, new: New, tls: Arc<dyn TlsSource>) {
@@ -276,6 +264,7 @@ impl<V: Service> Connections<V> {
                 Protocol::Http2 => listener.connections_http2.increment(self.worker.id),
             }
         }
+        let began = Instant::now();
         Rc::new(Client {
             worker: Rc::clone(&self.worker),
             listener: new.listener,
@@ -283,7 +272,9 @@ impl<V: Service> Connections<V> {
             tls,
             protocol,
             closing: Cell::new(false),
-            broken_streams: (protocol == Protocol::Http2).then(Rc::default),
+            began,
+            until: began + with_jitter(self.limits(|limits| limits.connection_age)),
+            http2: (protocol == Protocol::Http2).then(Rc::default),
         })
     }
 
@@ -301,10 +292,22 @@ pin_project! {
     /// hold the connection several times over, and most connections are idle.
     struct ServeHttp1<V, F> {
         #[pin]
-        first: F,
-        // Boxed, since it is large.
-        rest: Option<Pin<Box<dyn Future<Output = ()>>>>,
+        stage: Stage<F>,
         connections: Rc<Connections<V>>,
+    }
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<F> {
+        First {
+            #[pin]
+            serving: F,
+        },
+        // Boxed, since it is large.
+        Rest {
+            serving: Pin<Box<dyn Future<Output = ()>>>,
+        },
     }
 }
 
@@ -317,17 +320,24 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        if this.rest.is_none() {
-            match ready!(this.first.poll(cx)) {
+        let mut this = self.project();
+        if let StageProjection::First { serving } = this.stage.as_mut().project() {
+            match ready!(serving.poll(cx)) {
                 Left::Rest(http1) => {
-                    *this.rest = Some(Box::pin(http1::serve(Rc::clone(this.connections), http1)));
+                    let serving = Box::pin(http1::serve(Rc::clone(this.connections), http1));
+                    this.stage.set(Stage::Rest { serving });
                 }
-                Left::Ended => {}
-                Left::Cut => this.connections.count_cut(),
+                Left::Ended => return Poll::Ready(()),
+                Left::Cut => {
+                    this.connections.count_cut();
+                    return Poll::Ready(());
+                }
             }
         }
-        this.rest.as_mut().map_or(Poll::Ready(()), |rest| rest.as_mut().poll(cx))
+        match this.stage.project() {
+            StageProjection::Rest { serving } => serving.as_mut().poll(cx),
+            StageProjection::First { .. } => Poll::Ready(()),
+        }
     }
 }
 
@@ -363,7 +373,7 @@ pub fn head_limits(limits: &Limits) -> HeadLimits {
 }
 
 /// Takes up to a tenth off, so that connections that were opened together do not end together.
-pub(super) fn with_jitter(age: Duration) -> Duration {
+fn with_jitter(age: Duration) -> Duration {
     age.mul_f64(1.0 - 0.1 * fastrand::f64())
 }
 

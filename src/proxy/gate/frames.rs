@@ -8,7 +8,6 @@
 //! PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM and frames of unknown kinds cost a client next to nothing, and `h2`
 //! takes as many of them as come, while every other connection of the worker waits.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::frame::{Frames, Heads};
-use super::state::ClientState;
+use super::state::{ClientState, Http2State};
 
 /// Frames that may come at once.
 const BURST: u64 = 1_000;
@@ -82,16 +81,15 @@ pub struct FrameGate<S> {
     heads: Heads,
     budget: Budget,
     written: Frames,
-    /// Streams that were reset because the client broke the rules.
-    broken: Rc<Cell<u64>>,
+    http2: Rc<Http2State>,
 }
 
 impl<S> FrameGate<S> {
     /// A gate before a connection that has sent nothing of HTTP/2 yet. `state` says what its socket took, and its `requests`
-    /// counts the heads that came whole; `broken` counts the streams that `h2` resets for breaking the rules.
-    pub fn new(inner: S, state: Arc<ClientState>, broken: Rc<Cell<u64>>) -> Self {
+    /// counts the heads that came whole; `http2` counts the streams that `h2` resets for breaking the rules, and its DATA.
+    pub fn new(inner: S, state: Arc<ClientState>, http2: Rc<Http2State>) -> Self {
         let (read, written) = (Frames::of_client(), Frames::of_server());
-        Self { inner, state, read, heads: Heads::default(), budget: Budget::new(Instant::now()), written, broken }
+        Self { inner, state, read, heads: Heads::default(), budget: Budget::new(Instant::now()), written, http2 }
     }
 
     fn note_written<'b>(&mut self, result: &Poll<io::Result<usize>>, parts: impl Iterator<Item = &'b [u8]>) {
@@ -99,12 +97,12 @@ impl<S> FrameGate<S> {
         for part in parts {
             let bytes = part.get(..left.min(part.len())).unwrap_or_default();
             left -= bytes.len();
-            let (broken, budget, state) = (&self.broken, &mut self.budget, &self.state);
+            let (Http2State { broken_streams, data_frames }, budget) = (&*self.http2, &mut self.budget);
             self.written.pass(bytes, |frame| {
-                broken.set(broken.get() + u64::from(frame.resets_for_a_broken_rule()));
+                broken_streams.update(|count| count + u64::from(frame.resets_for_a_broken_rule()));
                 if frame.is_data() {
                     budget.earn(FRAMES_A_DATA);
-                    state.data_frames.add(1);
+                    data_frames.update(|count| count + 1);
                 }
             });
         }

@@ -1,35 +1,13 @@
 //! What the layers of one client connection tell each other: the socket, the gate, and the task that drives them.
 //!
-//! Inside: flags and counts. Kept out: what follows from them. They are relaxed atomics and not cells only because hyper
+//! Inside: marks and counts. Kept out: what follows from them. They are relaxed atomics and not cells only because hyper
 //! asks of a stream that it can be upgraded that it is `Send`; the connection stays on its worker, and an uncontended relaxed
 //! load or store is a plain one.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::telemetry::outcome::Rejection;
-
-/// Yes or no.
-#[derive(Debug, Default)]
-pub struct Flag(AtomicBool);
-
-impl Flag {
-    /// Whether it is set.
-    pub fn get(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-
-    /// Sets or takes it back.
-    pub fn set(&self, value: bool) {
-        self.0.store(value, Relaxed);
-    }
-
-    /// Takes it back and says whether it was set.
-    pub fn take(&self) -> bool {
-        let value = self.get();
-        self.set(false);
-        value
-    }
-}
 
 /// A number that grows.
 #[derive(Debug, Default)]
@@ -47,46 +25,65 @@ impl Count {
     }
 }
 
-/// The state of one client connection.
+/// The state of one client connection. Small, since most connections are idle.
 #[derive(Debug, Default)]
 pub struct ClientState {
     /// Bytes that the socket took.
     pub written: Count,
-    /// DATA frames that went out, on HTTP/2.
-    pub data_frames: Count,
-    /// The socket took nothing when it was last written to.
-    pub write_blocked: Flag,
-    /// The socket has given its last byte; of what it gave, something may still be on its way through TLS.
-    pub socket_ended: Flag,
-    /// The client has ended its side.
-    pub ended: Flag,
-    /// The stream failed.
-    pub failed: Flag,
     /// Heads that were let through, refused ones included; on HTTP/2, heads that came whole.
     pub requests: Count,
-    /// A head was let through and its exchange is not over.
-    pub answering: Flag,
-    /// A byte of the next head has come, and not all of it.
-    pub in_head: Flag,
-    /// The gate holds back what it could give: what is after the exchange that is not over.
-    pub held: Flag,
-    /// A head was refused, so that nothing more is read.
-    pub refused: Flag,
-    /// An upgrade was asked for, so that hyper hands the stream over instead of closing it.
-    pub upgradable: Flag,
-    /// An answer broke off that only the end of the connection delimits, so that it must not end in order.
-    pub broken: Flag,
-    /// A 101 was sent, so that the rest is a tunnel's.
-    pub tunnelled: Flag,
-    /// For the gate: the head did not come in time.
-    pub head_timed_out: Flag,
-    /// For the gate: close instead of waiting for another request.
-    pub quit: Flag,
-    /// For the gate: the client that ended its side is taken as gone.
-    pub gone: Flag,
-    /// For the gate: everything passes, there is no more HTTP.
-    pub raw: Flag,
+    marks: AtomicU32,
     verdict: AtomicU8,
+}
+
+/// What is so of a connection, or is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The socket took nothing when it was last written to.
+    WriteBlocked,
+    /// The socket has given its last byte; of what it gave, something may still be on its way through TLS.
+    SocketEnded,
+    /// The client has ended its side.
+    Ended,
+    /// The stream failed.
+    Failed,
+    /// A head was let through and its exchange is not over.
+    Answering,
+    /// A byte of the next head has come, and not all of it.
+    InHead,
+    /// The gate holds back what it could give: what is after the exchange that is not over.
+    Held,
+    /// A head was refused, so that nothing more is read.
+    Refused,
+    /// An upgrade was asked for, so that hyper hands the stream over instead of closing it.
+    Upgradable,
+    /// An answer broke off that only the end of the connection delimits, so that it must not end in order.
+    Broken,
+    /// A 101 was sent, so that the rest is a tunnel's.
+    Tunnelled,
+    /// For the gate: the head did not come in time.
+    HeadTimedOut,
+    /// For the gate: close instead of waiting for another request.
+    Quit,
+    /// For the gate: the client that ended its side is taken as gone.
+    Gone,
+    /// For the gate: everything passes, there is no more HTTP.
+    Raw,
+}
+
+impl Mark {
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// What is known of an HTTP/2 connection besides.
+#[derive(Debug, Default)]
+pub struct Http2State {
+    /// DATA frames that went out.
+    pub data_frames: Cell<u64>,
+    /// Streams that were reset because the client broke the rules, and whose end is not accounted for yet.
+    pub broken_streams: Cell<u64>,
 }
 
 const NO_VERDICT: u8 = 0;
@@ -94,9 +91,27 @@ const PASSED: u8 = 1;
 const FIRST_REJECTION: u8 = 2;
 
 impl ClientState {
+    /// Whether it is so.
+    pub fn has(&self, mark: Mark) -> bool {
+        self.marks.load(Relaxed) & mark.bit() != 0
+    }
+
+    /// Says whether it is so. There is one writer at a time.
+    pub fn mark(&self, mark: Mark, value: bool) {
+        let others = self.marks.load(Relaxed) & !mark.bit();
+        self.marks.store(if value { others | mark.bit() } else { others }, Relaxed);
+    }
+
+    /// Takes it back and says whether it was so.
+    pub fn take(&self, mark: Mark) -> bool {
+        let value = self.has(mark);
+        self.mark(mark, false);
+        value
+    }
+
     /// Whether the next head may be let through: the last exchange is over and its answer is out.
     pub fn is_free(&self) -> bool {
-        !self.answering.get() && !self.write_blocked.get()
+        !self.has(Mark::Answering) && !self.has(Mark::WriteBlocked)
     }
 
     /// Leaves the verdict about the head that is let through.

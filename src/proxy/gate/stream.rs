@@ -26,7 +26,7 @@ use crate::telemetry::outcome::Rejection;
 use super::BrokenFraming;
 use super::framing::{Followed, Follower};
 use super::head::{Head, HeadLimits, HeadParser, Progress};
-use super::state::ClientState;
+use super::state::{ClientState, Mark};
 
 /// Bytes of further requests that are read while one is being answered. A client that sends more is not watched for its
 /// departure until the answer is out.
@@ -93,10 +93,10 @@ impl<S> Gate<S> {
     fn begin_exchange(&self, verdict: Result<(), Rejection>) {
         self.state.leave_verdict(verdict);
         self.state.requests.add(1);
-        self.state.answering.set(true);
-        self.state.in_head.set(false);
-        self.state.head_timed_out.set(false);
-        self.state.quit.set(false);
+        self.state.mark(Mark::Answering, true);
+        self.state.mark(Mark::InHead, false);
+        self.state.mark(Mark::HeadTimedOut, false);
+        self.state.mark(Mark::Quit, false);
     }
 
     /// Puts one canned request in the place of what was refused; `bytes` is the head as far as it came.
@@ -116,14 +116,14 @@ impl<S> Gate<S> {
         self.released = canned.len();
         self.buffer = canned;
         self.stage = Stage::Refused;
-        self.state.refused.set(true);
+        self.state.mark(Mark::Refused, true);
         self.begin_exchange(Err(rejection));
     }
 
     /// Judges what was read ahead. Whether there is something to let through now.
     fn judge_buffer(&mut self) -> bool {
         match self.parser.advance(&self.buffer, &self.limits) {
-            Progress::Incomplete if self.state.head_timed_out.get() && self.parser.has_begun(self.buffer.len()) => {
+            Progress::Incomplete if self.state.has(Mark::HeadTimedOut) && self.parser.has_begun(self.buffer.len()) => {
                 let bytes = std::mem::take(&mut self.buffer);
                 self.refuse(Rejection::HeadTimeout, &bytes);
             }
@@ -168,7 +168,7 @@ impl<S> Gate<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.state.is_free() || self.state.tunnelled.get() {
+        if !self.state.is_free() || self.state.has(Mark::Tunnelled) {
             return self.poll_ahead(cx, buf);
         }
         loop {
@@ -176,19 +176,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 self.released -= self.give(buf, self.released);
                 return Poll::Ready(Ok(()));
             }
-            self.state.in_head.set(self.parser.has_begun(self.buffer.len()));
-            if self.state.ended.get() {
+            self.state.mark(Mark::InHead, self.parser.has_begun(self.buffer.len()));
+            if self.state.has(Mark::Ended) {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
             match Pin::new(&mut self.inner).poll_read(cx, buf) {
                 Poll::Ready(result) => result?,
                 // Nothing has come: an end that was asked for disturbs nobody.
-                Poll::Pending if self.state.quit.get() && !self.state.in_head.get() => return Poll::Ready(Ok(())),
+                Poll::Pending if self.state.has(Mark::Quit) && !self.state.has(Mark::InHead) => {
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Pending => return Poll::Pending,
             }
             if buf.filled().len() == before {
-                self.state.ended.set(true);
+                self.state.mark(Mark::Ended, true);
                 return Poll::Ready(Ok(()));
             }
             if self.buffer.is_empty() {
@@ -208,16 +210,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     fn poll_ahead(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         // It can be given when the exchange is over, without another byte having come.
-        self.state.held.set(true);
-        while !self.state.ended.get() && self.buffer.len() < AHEAD_BYTES {
+        self.state.mark(Mark::Held, true);
+        while !self.state.has(Mark::Ended) && self.buffer.len() < AHEAD_BYTES {
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
             if buf.filled().len() == before {
-                self.state.ended.set(true);
+                self.state.mark(Mark::Ended, true);
             }
             self.buffer.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
             buf.set_filled(before);
         }
-        if self.state.gone.get() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if self.state.has(Mark::Gone) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, follower: Follower) -> Poll<io::Result<()>> {
@@ -225,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         if self.buffer.is_empty() {
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
             if buf.filled().len() == before {
-                self.state.ended.set(true);
+                self.state.mark(Mark::Ended, true);
                 return Poll::Ready(Ok(()));
             }
         } else {
@@ -262,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
-        gate.state.held.set(false);
+        gate.state.mark(Mark::Held, false);
         // In a tunnel, nobody may write for a long time.
         if let Poll::Ready(Err(error)) = gate.poll_kept(cx) {
             return Poll::Ready(Err(error));
@@ -274,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
             gate.released -= gate.give(buf, gate.released);
             return Poll::Ready(Ok(()));
         }
-        if gate.state.raw.get() {
+        if gate.state.has(Mark::Raw) {
             if gate.buffer.is_empty() {
                 return Pin::new(&mut gate.inner).poll_read(cx, buf);
             }
@@ -283,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
         }
         let result = gate.poll_gate(cx, buf);
         if matches!(result, Poll::Ready(Err(_))) && gate.stage != Stage::Broken {
-            gate.state.failed.set(true);
+            gate.state.mark(Mark::Failed, true);
         }
         result
     }
@@ -307,7 +309,7 @@ impl<S: AsyncWrite + Unpin> Gate<S> {
 
     /// Whether what is written now is the end of an answer that hyper would drop.
     fn is_end_of_answer(&self) -> bool {
-        self.state.upgradable.get() && !self.state.answering.get() && !self.state.raw.get()
+        self.state.has(Mark::Upgradable) && !self.state.has(Mark::Answering) && !self.state.has(Mark::Raw)
     }
 }
 

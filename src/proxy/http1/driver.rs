@@ -16,13 +16,13 @@ use crate::drain::Phase;
 use crate::notice;
 use crate::notice::wire::{Preference, Preferences, Wire};
 use crate::proxy::client_io::Socket;
-use crate::proxy::connection::progress::WriteWatch;
-use crate::proxy::connection::waiting::{Patience, Waiting};
+use crate::proxy::connection::waiting::{Deadlines, Waiting};
 use crate::proxy::connection::{Http1, count_unserved, head_limits};
 use crate::proxy::context::{Client, HeldSettings};
 use crate::proxy::error::Fault;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::gate::head::{Framing, Head, HeadParser, Progress};
+use crate::proxy::gate::state::Mark;
 use crate::proxy::scratch::Buffers;
 use crate::proxy::settings::{Http1Path, Settings};
 use crate::proxy::sweep::Alarm;
@@ -53,16 +53,16 @@ pub(super) enum Ending {
 #[derive(Debug)]
 pub(super) struct Driver<S> {
     side: ClientSide<S>,
+    /// Boxed: tasks take their memory in steps of 128 bytes, and most connections are idle.
+    course: Box<Course>,
+}
+
+/// How a connection has gone so far.
+#[derive(Debug)]
+struct Course {
     client: Rc<Client>,
     alarm: Alarm,
-    write: WriteWatch,
-    patience: Patience,
-    until: Instant,
-    /// What it waits for, and after how many requests, when the deadline was set.
-    waiting: Option<(Waiting, u64)>,
-    deadline: Option<Instant>,
-    /// What had gone out when the deadline was set.
-    written: u64,
+    deadlines: Deadlines,
     /// The last answer said that it was the last.
     said_close: bool,
     /// What the client still sends is of no use.
@@ -70,8 +70,19 @@ pub(super) struct Driver<S> {
     /// The last answer broke off.
     is_broken: bool,
     forwarding: Option<Slot>,
-    /// The time at this poll, once it was asked for.
+}
+
+/// One turn of a connection's task.
+struct Turn<'a, 'w> {
+    cx: &'a mut Context<'w>,
     now: Option<Instant>,
+}
+
+impl Turn<'_, '_> {
+    /// The time, read once a turn.
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
 }
 
 /// What to do with the bytes that are there.
@@ -85,93 +96,73 @@ enum Step {
 
 impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
     pub(super) fn new(http1: Http1<S>) -> Self {
-        let Http1 { io, client, state, began, until, unread, .. } = http1;
-        let timeout = client.worker.settings().limits.response_write_timeout;
-        Self {
-            side: ClientSide::new(io, state, unread),
+        let Http1 { io, client, state, unread, .. } = http1;
+        let course = Course {
             alarm: client.worker.sweep.alarm(),
-            write: WriteWatch::new(timeout),
-            patience: Patience { began, is_draining: false },
-            until,
-            waiting: None,
-            deadline: None,
-            written: 0,
+            client,
+            deadlines: Deadlines::default(),
             said_close: false,
             leaves_body: false,
             is_broken: false,
             forwarding: None,
-            now: None,
-            client,
-        }
+        };
+        Self { side: ClientSide::new(io, state, unread), course: Box::new(course) }
     }
 
     /// The connection, for whoever goes on with it.
     pub(super) fn into_rest(self) -> (Http1<S>, Alarm) {
-        let head_deadline = self.deadline.filter(|_| self.waiting.is_some_and(|(waiting, _)| waiting == Waiting::Head));
-        let Self { side, client, patience: Patience { began, .. }, until, alarm, .. } = self;
-        let ClientSide { io, state, ahead, .. } = side;
-        (Http1 { io, client, state, began, until, unread: ahead, head_deadline }, alarm)
+        let Self { side: ClientSide { io, state, ahead, .. }, course } = self;
+        let Course { client, alarm, deadlines, .. } = *course;
+        (Http1 { io, client, state, unread: ahead, head_deadline: deadlines.of_head() }, alarm)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        let phase = self.client.worker.phase.get();
+        let phase = self.course.client.worker.phase.get();
         if phase == Phase::Cut {
             self.count_partial();
             return Poll::Ready(Ending::Cut { was_busy: self.is_busy() });
         }
-        if phase == Phase::Draining && !self.patience.is_draining {
-            // No request is begun any more; one whose first byte has come is answered.
-            self.patience.is_draining = true;
-            self.waiting = None;
-            self.client.closing.set(true);
-        }
-        if self.alarm.has_rung()
-            && let Some(ending) = self.ring(cx)
+        self.course.deadlines.follow(phase, &self.course.client);
+        let turn = &mut Turn { cx, now: None };
+        if self.course.alarm.has_rung()
+            && let Some(ending) = self.ring(turn)
         {
             return Poll::Ready(ending);
         }
-        match self.advance(cx) {
-            Poll::Ready(ending) => Poll::Ready(ending),
-            Poll::Pending => {
-                self.set_deadline(cx);
-                self.now = None;
-                Poll::Pending
-            }
+        let ending = self.advance(turn);
+        if ending.is_pending() {
+            self.set_deadline(turn);
         }
-    }
-
-    /// The time, read once a poll.
-    fn now(&mut self) -> Instant {
-        *self.now.get_or_insert_with(Instant::now)
+        ending
     }
 
     fn is_busy(&self) -> bool {
-        self.forwarding.is_some() || !self.side.is_flushed() || self.side.state.in_head.get()
+        self.course.forwarding.is_some() || !self.side.is_flushed() || self.side.state.has(Mark::InHead)
     }
 
-    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+    fn advance(&mut self, turn: &mut Turn<'_, '_>) -> Poll<Ending> {
         loop {
-            if let Some(forwarding) = self.forwarding.as_mut().and_then(Slot::get) {
-                let Poll::Ready(result) = forwarding.poll(&mut self.side, cx) else { return Poll::Pending };
-                if let Err(ending) = self.conclude(result, cx) {
+            if let Some(forwarding) = self.course.forwarding.as_mut().and_then(Slot::get) {
+                let Poll::Ready(result) = forwarding.poll(&mut self.side, turn.cx) else { return Poll::Pending };
+                if let Err(ending) = self.conclude(result, turn) {
                     return Poll::Ready(ending);
                 }
                 continue;
             }
             if !self.side.is_flushed() {
-                match self.side.poll_flush(cx) {
+                match self.side.poll_flush(turn.cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            if self.is_broken {
+            if self.course.is_broken {
                 return Poll::Ready(Ending::Gone);
             }
-            if self.said_close {
+            if self.course.said_close {
                 return Poll::Ready(Ending::Close { may_be_sending: true });
             }
-            match self.next(cx) {
+            match self.next(turn) {
                 Poll::Ready(Some(ending)) => return Poll::Ready(ending),
                 Poll::Ready(None) => {}
                 Poll::Pending => return Poll::Pending,
@@ -180,17 +171,17 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
     }
 
     /// Looks for the next request. None where there is one, or more must come.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ending>> {
-        let client = Rc::clone(&self.client);
+    fn next(&mut self, turn: &mut Turn<'_, '_>) -> Poll<Option<Ending>> {
+        let client = Rc::clone(&self.course.client);
         let mut scratch = client.worker.scratch.borrow();
         let Buffers { input, output } = &mut *scratch;
-        let is_further = self.side.state.in_head.get();
+        let is_further = self.side.state.has(Mark::InHead);
         if !is_further && !self.side.ahead.is_empty() {
             let ahead = std::mem::take(&mut self.side.ahead);
-            let step = self.judge(&ahead, output, cx);
+            let step = self.judge(&ahead, output, turn);
             return self.settle(step, ahead);
         }
-        let read = match self.side.poll_read(cx, input) {
+        let read = match self.side.poll_read(turn.cx, input) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Some(self.end())),
             Poll::Ready(Ok(count)) => input.get(..count).unwrap_or_default(),
             Poll::Ready(Err(_)) => {
@@ -203,13 +194,13 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
             // The rest of a head, nearly always; where it is not, the gate is patient.
             let mut ahead = std::mem::take(&mut self.side.ahead);
             ahead.extend_from_slice(read);
-            let step = match self.judge(&ahead, output, cx) {
+            let step = match self.judge(&ahead, output, turn) {
                 Step::Wait => Step::HandOver,
                 step => step,
             };
             return self.settle(step, ahead);
         }
-        match self.judge(read, output, cx) {
+        match self.judge(read, output, turn) {
             Step::Taken(count) => self.side.ahead.extend_from_slice(read.get(count..).unwrap_or_default()),
             Step::HandOver => {
                 self.side.ahead.extend_from_slice(read);
@@ -217,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
             }
             Step::Wait => {
                 self.side.ahead.extend_from_slice(read);
-                self.side.state.in_head.set(true);
+                self.side.state.mark(Mark::InHead, true);
             }
         }
         Poll::Ready(None)
@@ -225,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
 
     /// Keeps what of the bytes is not done with.
     fn settle(&mut self, step: Step, mut bytes: Vec<u8>) -> Poll<Option<Ending>> {
-        self.side.state.in_head.set(false);
+        self.side.state.mark(Mark::InHead, false);
         match step {
             Step::Taken(count) if count == bytes.len() => bytes = Vec::new(),
             Step::Taken(count) => drop(bytes.drain(..count)),
@@ -233,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
                 self.side.ahead = bytes;
                 return Poll::Ready(Some(Ending::HandOver));
             }
-            Step::Wait => self.side.state.in_head.set(true),
+            Step::Wait => self.side.state.mark(Mark::InHead, true),
         }
         self.side.ahead = bytes;
         Poll::Ready(None)
@@ -247,14 +238,14 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
 
     /// A head that is not whole and never will be is a request all the same.
     fn count_partial(&self) {
-        if self.side.state.in_head.get() {
-            count_unserved(&self.client, None);
+        if self.side.state.has(Mark::InHead) {
+            count_unserved(&self.course.client, None);
         }
     }
 
     /// Judges bytes that begin with a head.
-    fn judge(&mut self, bytes: &[u8], output: &mut Vec<u8>, cx: &mut Context<'_>) -> Step {
-        let settings = self.client.worker.settings();
+    fn judge(&mut self, bytes: &[u8], output: &mut Vec<u8>, turn: &mut Turn<'_, '_>) -> Step {
+        let settings = self.course.client.worker.settings();
         if settings.http1 == Http1Path::Hyper {
             return Step::HandOver;
         }
@@ -265,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
             Progress::Incomplete => Step::Wait,
             Progress::Complete(Head { range, framing }) if range.start == 0 => {
                 let head = bytes.get(..range.end).unwrap_or_default();
-                match self.take(head, framing, &settings, output, cx) {
+                match self.take(head, framing, &settings, output, turn) {
                     Some(()) => Step::Taken(range.end),
                     None => Step::HandOver,
                 }
@@ -282,9 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
         framing: Framing,
         settings: &Rc<HeldSettings>,
         output: &mut Vec<u8>,
-        cx: &mut Context<'_>,
+        turn: &mut Turn<'_, '_>,
     ) -> Option<()> {
-        let client = Rc::clone(&self.client);
+        let client = Rc::clone(&self.course.client);
         let rules =
             Rules { client: &client, server_name: &settings.server_name, trusted_proxies: &settings.trusted_proxies };
         let request = Request::read(head, framing, rules)?;
@@ -292,31 +283,31 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
         if limit > 0 && request.body > limit {
             return None;
         }
-        let now = self.now();
+        let now = turn.now();
         self.side.state.requests.add(1);
         if request.closes
             || self.side.state.requests.get() >= settings.limits.requests_per_connection
-            || now >= self.until
+            || now >= client.until
         {
             client.closing.set(true);
         }
         output.clear();
         if self.answer_blocked(&request, now, output) {
             // A client that does not take it shows when it is flushed.
-            let _ = self.side.send(cx, output, &[]);
+            let _ = self.side.send(turn.cx, output, &[]);
             return Some(());
         }
         match self.upstream(&request, settings) {
             Ok(upstream) => {
                 let forwarding = Forwarding::begin(&client, now, settings, upstream, &request, rules);
-                self.forwarding = Some(Slot::of(forwarding));
+                self.course.forwarding = Some(Slot::of(forwarding));
             }
             Err(rejection) => {
                 let exchange = Exchange::begin(Rc::clone(&client));
                 let accept = request.accept.once().unwrap_or_default();
                 let about = About { accept, is_head: request.is_head(), leaves_body: request.body > 0 };
                 self.answer_fault(rejection.into(), about, settings, &exchange, output);
-                let _ = self.side.send(cx, output, &[]);
+                let _ = self.side.send(turn.cx, output, &[]);
             }
         }
         Some(())
@@ -325,14 +316,14 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
     /// Where a request goes that is not blocked.
     fn upstream<'s>(&self, request: &Request<'_>, settings: &'s Settings) -> Result<&'s Arc<Upstream>, Rejection> {
         let host = &request.authority.host;
-        sni::check(&self.client, host)?;
+        sni::check(&self.course.client, host)?;
         let route = settings.routes.find(host);
         route.and_then(|index| settings.upstreams.get(index)).ok_or(Rejection::NoRoute)
     }
 
     /// Writes the notice, where the host is blocked.
     fn answer_blocked(&mut self, request: &Request<'_>, now: Instant, output: &mut Vec<u8>) -> bool {
-        let client = Rc::clone(&self.client);
+        let client = Rc::clone(&self.course.client);
         let worker = &client.worker;
         let closes = client.closing.get() || request.body > 0;
         let is_blocked = judge::blocked(&client, &request.authority.host, |decision, host| {
@@ -350,8 +341,8 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
             exchange.complete();
         });
         if is_blocked.is_some() {
-            self.leaves_body |= request.body > 0;
-            self.said_close |= closes;
+            self.course.leaves_body |= request.body > 0;
+            self.course.said_close |= closes;
         }
         is_blocked.is_some()
     }
@@ -370,31 +361,31 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
             accept.insert(ACCEPT, value);
         }
         let Some((response, outcome)) = own_error::answer(fault, &accept, settings, exchange) else { return false };
-        let closes = self.client.closing.get() || fault.closes() || about.leaves_body;
+        let closes = self.course.client.closing.get() || fault.closes() || about.leaves_body;
         output.clear();
-        response::put_own(&response, about.is_head, closes, &self.client.worker.date(), output);
+        response::put_own(&response, about.is_head, closes, &self.course.client.worker.date(), output);
         let length = if about.is_head { 0 } else { response.body().len() };
-        let worker = &self.client.worker;
+        let worker = &self.course.client.worker;
         worker.metrics().response_body_bytes.add(worker.id, length as u64);
         exchange.expect(outcome, response.status());
         exchange.complete();
-        self.leaves_body |= about.leaves_body;
-        self.said_close |= closes;
+        self.course.leaves_body |= about.leaves_body;
+        self.course.said_close |= closes;
         true
     }
 
     /// An exchange is over.
-    fn conclude(&mut self, result: Result<Finished, Fault>, cx: &mut Context<'_>) -> Result<(), Ending> {
-        let Some(mut forwarding) = self.forwarding.take().and_then(Slot::take) else { return Ok(()) };
+    fn conclude(&mut self, result: Result<Finished, Fault>, turn: &mut Turn<'_, '_>) -> Result<(), Ending> {
+        let Some(mut forwarding) = self.course.forwarding.take().and_then(Slot::take) else { return Ok(()) };
         // A client that leaves its upload unfinished ends the upstream's connection with it.
         if result.is_err_and(|fault| fault != Fault::Aborted || forwarding.leaves_body()) {
             forwarding.count_lost();
         }
         match result {
             Ok(finished) => {
-                self.now = Some(forwarding.now());
-                self.leaves_body |= finished == Finished::BeforeUpload;
-                self.said_close |= forwarding.said_close() || self.leaves_body;
+                turn.now = Some(forwarding.now());
+                self.course.leaves_body |= finished == Finished::BeforeUpload;
+                self.course.said_close |= forwarding.said_close() || self.course.leaves_body;
                 forwarding.recycle();
                 Ok(())
             }
@@ -406,11 +397,11 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
                     Fault::Aborted => {}
                 }
                 // What came before is the client's; then it sees that the answer is not whole.
-                self.is_broken = true;
+                self.course.is_broken = true;
                 Ok(())
             }
             Err(fault) => {
-                let client = Rc::clone(&self.client);
+                let client = Rc::clone(&self.course.client);
                 let output = &mut client.worker.scratch.borrow().output;
                 let about = About {
                     accept: &forwarding.accept,
@@ -420,57 +411,45 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Driver<S> {
                 if !self.answer_fault(fault, about, &forwarding.settings, &forwarding.exchange, output) {
                     return Err(Ending::Gone);
                 }
-                self.side.send(cx, output, &[]).map_err(|_| Ending::Gone)
+                self.side.send(turn.cx, output, &[]).map_err(|_| Ending::Gone)
             }
         }
     }
 
     fn waits_for(&self) -> Waiting {
-        if self.forwarding.is_some() || !self.side.is_flushed() {
-            if self.side.state.ended.get() { Waiting::AnswerToHalf } else { Waiting::Answer }
-        } else if self.side.state.in_head.get() {
+        if self.course.forwarding.is_some() || !self.side.is_flushed() {
+            if self.side.state.has(Mark::Ended) { Waiting::AnswerToHalf } else { Waiting::Answer }
+        } else if self.side.state.has(Mark::InHead) {
             Waiting::Head
         } else {
             Waiting::Request
         }
     }
 
-    fn set_deadline(&mut self, cx: &Context<'_>) {
-        let waiting = (self.waits_for(), self.side.state.requests.get());
-        let write = self.write.look(&self.side.state);
-        if self.waiting != Some(waiting) {
-            self.waiting = Some(waiting);
-            self.written = self.side.state.written.get();
-            let (now, settings) = (self.now(), self.client.worker.settings());
-            let (is_first, is_closing) = (waiting.1 == 0, self.client.closing.get());
-            self.deadline = self.patience.until(waiting.0, is_first, is_closing, &settings.limits, now);
-        }
-        let exchange = self.forwarding.as_mut().and_then(Slot::get).and_then(|forwarding| forwarding.deadline());
-        self.alarm.arm([self.deadline, write, exchange].into_iter().flatten().min(), cx);
+    fn set_deadline(&mut self, turn: &mut Turn<'_, '_>) {
+        let (waiting, Self { side, course }) = (self.waits_for(), self);
+        let deadline = course.deadlines.next(waiting, &course.client, &side.state, || turn.now());
+        let exchange = course.forwarding.as_mut().and_then(Slot::get).and_then(|forwarding| forwarding.deadline());
+        course.alarm.arm(deadline.into_iter().chain(exchange).min(), turn.cx);
     }
 
     /// The alarm rang: what follows, if that is the end.
-    fn ring(&mut self, cx: &mut Context<'_>) -> Option<Ending> {
-        let now = self.now();
-        if self.write.is_stuck(&self.side.state, now) {
+    fn ring(&mut self, turn: &mut Turn<'_, '_>) -> Option<Ending> {
+        let now = turn.now();
+        if self.course.deadlines.is_stuck(&self.side.state, now) {
             return Some(Ending::Gone);
         }
-        if let Some(fault) = self.forwarding.as_mut().and_then(Slot::get).and_then(|forwarding| forwarding.overdue(now))
+        if let Some(fault) =
+            self.course.forwarding.as_mut().and_then(Slot::get).and_then(|forwarding| forwarding.overdue(now))
         {
-            return self.conclude(Err(fault), cx).err();
+            return self.conclude(Err(fault), turn).err();
         }
-        self.deadline.take_if(|deadline| *deadline <= now)?;
-        match self.waiting.map(|(waiting, _)| waiting)? {
+        match self.course.deadlines.overdue(&self.side.state, now)? {
             // Nothing has come: an end that was due disturbs nobody.
             Waiting::Request => Some(Ending::Close { may_be_sending: false }),
             Waiting::Head => {
-                self.side.state.head_timed_out.set(true);
+                self.side.state.mark(Mark::HeadTimedOut, true);
                 Some(Ending::HandOver)
-            }
-            // It takes what goes out, so it is there.
-            Waiting::AnswerToHalf if self.side.state.written.get() != self.written => {
-                self.waiting = None;
-                None
             }
             Waiting::AnswerToHalf => Some(Ending::Gone),
             Waiting::Answer => None,

@@ -27,21 +27,26 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::client_io::Socket;
 use super::connection::closing;
 use super::connection::{Http1, Left};
+use super::gate::state::Mark;
 
 use driver::{Driver, Ending};
 
 /// Serves a connection as far as it stays on the fast path.
-pub(super) struct Serve<S> {
-    /// None once it has ended.
-    driver: Option<Driver<S>>,
+pub(super) struct Serve<S>(Stage<S>);
+
+enum Stage<S> {
+    /// From request to request.
+    Driving(Driver<S>),
     /// Boxed, since an idle connection need not have the memory of its end.
-    closing: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    Closing(Pin<Box<dyn Future<Output = ()>>>),
+    /// Nothing is left here.
+    Ended,
 }
 
 impl<S: AsyncRead + AsyncWrite + Socket + Unpin> Serve<S> {
     /// A connection between two requests.
     pub(super) fn new(http1: Http1<S>) -> Self {
-        Self { driver: Some(Driver::new(http1)), closing: None }
+        Self(Stage::Driving(Driver::new(http1)))
     }
 }
 
@@ -49,22 +54,23 @@ impl<S: AsyncRead + AsyncWrite + Socket + Unpin + 'static> Future for Serve<S> {
     type Output = Left<S>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Left<S>> {
-        if let Some(driver) = &mut self.driver {
+        if let Stage::Driving(driver) = &mut self.0 {
             let ending = ready!(driver.poll(cx));
-            let Some((mut rest, alarm)) = self.driver.take().map(Driver::into_rest) else {
+            let Stage::Driving(driver) = std::mem::replace(&mut self.0, Stage::Ended) else {
                 return Poll::Ready(Left::Ended);
             };
+            let (mut rest, alarm) = driver.into_rest();
             let may_be_sending = match ending {
                 Ending::HandOver => return Poll::Ready(Left::Rest(rest)),
                 Ending::Gone | Ending::Cut { was_busy: false } => return Poll::Ready(Left::Ended),
                 Ending::Cut { was_busy: true } => return Poll::Ready(Left::Cut),
-                Ending::Close { may_be_sending } => may_be_sending && !rest.state.ended.get(),
+                Ending::Close { may_be_sending } => may_be_sending && !rest.state.has(Mark::Ended),
             };
-            self.closing = Some(Box::pin(async move {
+            self.0 = Stage::Closing(Box::pin(async move {
                 closing::close(&mut rest.io, &rest.client, &alarm, may_be_sending).await;
             }));
         }
-        if let Some(closing) = &mut self.closing {
+        if let Stage::Closing(closing) = &mut self.0 {
             ready!(closing.as_mut().poll(cx));
         }
         Poll::Ready(Left::Ended)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, Uri, Version};
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::request::{Request, Rules};
 use super::response::{self, Added};
@@ -29,7 +30,9 @@ fn client(is_tls: bool) -> Rc<Client> {
         tls: is_tls.then(|| Box::new(facts)),
         protocol: Protocol::Http1,
         closing: false.into(),
-        broken_streams: None,
+        began: Instant::now(),
+        until: Instant::now(),
+        http2: None,
     })
 }
 
@@ -294,6 +297,6 @@ fn idle_connection_is_small() {
         (socket, listener)
     });
     let serving = connections.serve_http1(socket, [192, 0, 2, 7].into(), 0);
-    // What the task of a connection holds; its client, its state and its place in the event loop come on top.
-    assert!(size_of_val(&serving) <= 400, "{} bytes", size_of_val(&serving));
+    // What the task of a connection holds. With what the runtime adds to it, it has 256 bytes; with eight more, it would have 384.
+    assert!(size_of_val(&serving) <= 136, "{} bytes", size_of_val(&serving));
 }

@@ -223,7 +223,9 @@ impl Edge {
             tls: None,
             protocol,
             closing: Cell::new(false),
-            broken_streams: Some(Rc::default()),
+            began: Instant::now(),
+            until: Instant::now(),
+            http2: Some(Rc::default()),
         });
         let (upstream, verdict, faults) = (Arc::clone(&self.upstream), self.verdict.clone(), Rc::clone(&self.faults));
         Service { client, upstream, verdict, faults }

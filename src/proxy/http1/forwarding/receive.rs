@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::client_io::Socket;
 use crate::proxy::error::Fault;
+use crate::proxy::gate::state::Mark;
 use crate::proxy::upstream::received::BYTES_TO_HEAD;
 use crate::proxy::upstream::response_head::{Progress, ResponseHead, ResponseParser};
 use crate::telemetry::outcome::{CodeClass, Failure, Outcome};
@@ -106,7 +107,7 @@ impl Forwarding {
             }
             let was_empty = splice.is_empty();
             let moved = splice.poll_move(from, to, left, cx);
-            client.state.write_blocked.set(!was_empty && moved.is_pending());
+            client.state.mark(Mark::WriteBlocked, !was_empty && moved.is_pending());
             match moved {
                 Poll::Ready(Ok(Moved::In(count))) => {
                     body.skip(count);
