@@ -10,23 +10,24 @@ use std::time::{Duration, Instant};
 use super::{Exchange, PATIENCE};
 use crate::engine::Engine;
 
-/// Latencies in units of 100 nanoseconds, in no order.
+/// Latencies in units of 100 nanoseconds, in no order, of the requests of each `piece` of the time.
 pub fn run(
     engine: &mut Engine,
     exchange: &Exchange,
     connections: usize,
     per_second: f64,
-    time: Duration,
-) -> io::Result<Vec<u32>> {
+    (time, piece): (Duration, Duration),
+) -> io::Result<Vec<Vec<u32>>> {
     engine.close_all();
     let mut idle = connect(engine, exchange, connections)?;
     let total = (per_second * time.as_secs_f64()) as usize;
-    let mut latencies = Vec::with_capacity(total);
+    let mut latencies: Vec<Vec<u32>> = Vec::new();
+    let mut answered = 0;
     let mut waiting = VecDeque::new();
     let mut scheduled = vec![Duration::ZERO; idle.iter().max().map_or(0, |key| key + 1)];
     let (mut next, mut answers) = (0, Vec::new());
     let started = Instant::now();
-    while latencies.len() < total {
+    while answered < total {
         let now = started.elapsed();
         while next < total && due(next, per_second) <= now {
             waiting.push_back(due(next, per_second));
@@ -42,12 +43,16 @@ pub fn run(
         engine.answered(&mut answers);
         for (key, answer) in answers.drain(..) {
             exchange.check(&answer)?;
-            let latency = started.elapsed().saturating_sub(scheduled.get(key).copied().unwrap_or_default());
-            latencies.push(u32::try_from(latency.as_nanos() / 100).unwrap_or(u32::MAX));
+            let at = scheduled.get(key).copied().unwrap_or_default();
+            let latency = started.elapsed().saturating_sub(at);
+            let place = at.div_duration_f64(piece) as usize;
+            latencies.resize_with(latencies.len().max(place + 1), Vec::new);
+            latencies[place].push(u32::try_from(latency.as_nanos() / 100).unwrap_or(u32::MAX));
+            answered += 1;
             idle.push(key);
         }
         if now > time + PATIENCE {
-            return Err(io::Error::other(format!("{} of {total} requests were answered in time", latencies.len())));
+            return Err(io::Error::other(format!("{answered} of {total} requests were answered in time")));
         }
     }
     engine.close_all();

@@ -1,6 +1,8 @@
 //! Latencies in an open loop: beside nginx, and while a list is rewritten.
 //!
-//! Inside: the rate, and the rewriting. Kept out: the loop (`load::open`).
+//! Inside: the rate, the rewriting, and what is taken of the latencies: where a machine stops for some ten milliseconds now and then,
+//! percentiles of all tell of nothing else, so that these are of tenths of a second, and a round has the median of each. Kept out: the
+//! loop (`load::open`).
 
 use std::fs;
 use std::io;
@@ -10,15 +12,21 @@ use super::{QUIET, Row, each, lists};
 use crate::bench::{Bench, PROXY_CORE, closed_loop};
 use crate::engine::Engine;
 use crate::finding::{Entrant, Finding, findings};
-use crate::load::{Exchange, PATIENCE, fetch, idle, open};
+use crate::load::{Exchange, fetch, open};
 use crate::proxies::Running;
 use crate::proxies::site::feed;
 use crate::run::{Sample, Share, interleave};
-use crate::statistics::percentile;
+use crate::statistics::{percentile, spread};
 use crate::verify::get;
 
 /// Latencies are kept in units of 100 ns.
 const UNITS_PER_US: f64 = 10.0;
+
+/// Of so much time each percentile is.
+const PIECE: Duration = Duration::from_millis(100);
+
+/// How often the load is put on while a list is read, at most.
+const LOADS: usize = 20;
 
 /// How often nginx's maximum rate is measured; the best counts.
 const TRIES: usize = 3;
@@ -34,7 +42,7 @@ pub fn forward(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
         |verified| Some(&verified.plain.forward),
         |engine, settings, ready, exchange| {
             let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice * 2 };
-            loaded.sample(engine, &ready.running, &[0.5, 0.99, 0.999])
+            loaded.sample(engine, &ready.running, &[0.5, 0.99, 0.999], |_| Ok(true))
         },
     )?;
     Ok(found.into_iter().map(|finding| finding.retitled(row.title, &title)).collect())
@@ -57,21 +65,20 @@ pub fn reload(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
             exchange: &ready.verified.plain.forward,
             connections: settings.connections,
             rate,
-            time: settings.slice * 2,
+            time: settings.slice,
         };
         let mut generation = 0;
         let rounds = interleave(&[Share::Every; 2], settings.rounds, |at| {
+            let shares = [0.99, 0.999];
             if at == 0 {
-                return loaded.sample(engine, &ready.running, &[0.99, 0.999]);
+                return loaded.sample(engine, &ready.running, &shares, |_| Ok(true));
             }
             generation += 1;
             let marker = format!("marker-{generation}.example");
             let next = site.folder.join("next.txt");
             fs::write(&next, feed(names, &format!("{marker}\n")))?;
             fs::rename(next, ready.running.folder.join("feed.txt"))?;
-            let sample = loaded.sample(engine, &ready.running, &[0.99, 0.999])?;
-            await_blocked(engine, &ready.running, &marker)?;
-            Ok(sample)
+            loaded.sample(engine, &ready.running, &shares, |engine| is_blocked(engine, &ready.running, &marker))
         })?;
         let title = format!("{}, {} ({names} names, {rate:.0} requests/s)", contender.name, row.title);
         let (new, wrong) = findings((row.id, &title), row.metrics, &entrants, &rounds, &[]);
@@ -90,16 +97,37 @@ struct Loaded<'a> {
 }
 
 impl Loaded<'_> {
-    /// The percentiles, in microseconds.
-    fn sample(&self, engine: &mut Engine, running: &Running, shares: &[f64]) -> io::Result<Sample> {
+    /// The percentiles, in microseconds, of the load that is put on until this `is_over`.
+    fn sample(
+        &self,
+        engine: &mut Engine,
+        running: &Running,
+        shares: &[f64],
+        mut is_over: impl FnMut(&mut Engine) -> io::Result<bool>,
+    ) -> io::Result<Sample> {
         let before = running.process.cpu_time()?;
-        let mut latencies = open::run(engine, self.exchange, self.connections, self.rate, self.time)?;
+        let mut pieces = Vec::new();
+        for load in 0.. {
+            pieces.extend(open::run(engine, self.exchange, self.connections, self.rate, (self.time, PIECE))?);
+            if is_over(engine)? {
+                break;
+            }
+            if load == LOADS {
+                return Err(running.process.failed("did not read the list that was rewritten"));
+            }
+        }
         let cpu = running.process.cpu_time()?.since(before);
-        latencies.sort_unstable();
-        let values: Option<Vec<f64>> =
-            shares.iter().map(|share| Some(f64::from(percentile(&latencies, *share)?) / UNITS_PER_US)).collect();
-        let values = values.ok_or_else(|| io::Error::other("no latencies"))?;
-        Ok(Sample { values, requests: latencies.len() as u64, cpu })
+        pieces.iter_mut().for_each(|latencies| latencies.sort_unstable());
+        let median = |share: &f64| {
+            let values: Vec<f64> = pieces
+                .iter()
+                .filter_map(|latencies| Some(f64::from(percentile(latencies, *share)?) / UNITS_PER_US))
+                .collect();
+            Some(spread(&values)?.median)
+        };
+        let values =
+            shares.iter().map(median).collect::<Option<_>>().ok_or_else(|| io::Error::other("no latencies"))?;
+        Ok(Sample { values, requests: pieces.iter().map(|latencies| latencies.len() as u64).sum(), cpu })
     }
 }
 
@@ -122,14 +150,7 @@ fn half_of_nginx(bench: &mut Bench) -> io::Result<f64> {
     Ok(rate)
 }
 
-/// Waits until a host is on the list that is in force.
-fn await_blocked(engine: &mut Engine, running: &Running, host: &str) -> io::Result<()> {
-    let step = Duration::from_millis(50);
-    for _ in 0..PATIENCE.as_millis() / step.as_millis() {
-        if fetch(engine, running.addresses.http, &None, &get(host, "/"))?.status == 403 {
-            return Ok(());
-        }
-        idle::rest(engine, step)?;
-    }
-    Err(running.process.failed("did not read the list that was rewritten"))
+/// Whether a host is on the list that is in force.
+fn is_blocked(engine: &mut Engine, running: &Running, host: &str) -> io::Result<bool> {
+    Ok(fetch(engine, running.addresses.http, &None, &get(host, "/"))?.status == 403)
 }
