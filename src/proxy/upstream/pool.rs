@@ -69,6 +69,8 @@ struct Turns {
 struct Known {
     /// The one used last is last.
     idle: Vec<Idle>,
+    /// No connection was given back since the last look.
+    is_unused: bool,
     failures: u32,
     down_until: Option<Instant>,
 }
@@ -169,9 +171,10 @@ impl Pools {
             return;
         }
         let mut servers = self.inner.servers.borrow_mut();
-        let idle = &mut servers.entry(connection.server()).or_default().idle;
-        if idle.len() < MAX_IDLE_PER_SERVER {
-            idle.push(Idle { connection, expires: now + keep });
+        let known = servers.entry(connection.server()).or_default();
+        known.is_unused = false;
+        if known.idle.len() < MAX_IDLE_PER_SERVER {
+            known.idle.push(Idle { connection, expires: now + keep });
             drop(servers);
             self.keep_swept();
         }
@@ -230,7 +233,7 @@ impl Pools {
         Rc::clone(upstreams.entry(upstream.id).or_insert_with(begin))
     }
 
-    /// Starts the task that looks through the pools, where there is none. It ends with the last idle connection, so that
+    /// Starts the task that looks through the pools, where there is none. It ends after the last idle connection, so that
     /// it never keeps a worker from stopping.
     fn keep_swept(&self) {
         if self.inner.is_swept.replace(true) {
@@ -265,7 +268,9 @@ impl Inner {
             known.idle.retain(|idle| idle.expires > now && idle.connection.is_quiet());
             // A server that failed is remembered past its pause, so that the next failure pauses it for longer.
             let remembers = known.down_until.is_some_and(|until| until + LONGEST_PAUSE > now);
-            remembers || !known.idle.is_empty()
+            // One whose connections happen to be in use just now is not forgotten.
+            let was_unused = std::mem::replace(&mut known.is_unused, true);
+            remembers || !known.idle.is_empty() || !was_unused
         });
         !servers.is_empty() && !self.is_closed.get()
     }
