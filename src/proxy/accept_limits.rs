@@ -230,15 +230,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_is_given_back_when_it_is_dropped() {
-        let (caps, open) = (caps(1, 0, 64), Arc::new(OpenSockets::default()));
+        let (caps, open) = (caps(1, 1, 64), Arc::new(OpenSockets::default()));
         let (shared, _) = shared(Limits::default());
         let (limits, open_sockets) = (Arc::clone(&caps), Arc::clone(&open));
         let door = Arc::new(Door { limits, open: open_sockets, shared, worker: WorkerId(0), listener: 0 });
-        let place = Place::reserve(&door);
-        assert!(place.is_some() && Place::reserve(&door).is_none());
+        let mut place = Place::reserve(&door).expect("a place");
+        assert!(Place::reserve(&door).is_none());
+        assert!(place.take([192, 0, 2, 1].into()));
+        assert_eq!(caps.clients.lock().expect("not poisoned").len(), 1);
         assert_eq!((caps.connections(), open.count()), (1, 1));
         drop(place);
         assert_eq!((caps.connections(), open.count()), (0, 0));
+        assert!(caps.clients.lock().expect("not poisoned").is_empty());
         open.closed().await;
     }
 

@@ -157,7 +157,7 @@ pub struct Client {
     /// Whether the connection closes after the requests that it has begun: its age or its number of requests is
     /// reached, or the worker drains. The service then answers HTTP/1 with `Connection: close`.
     pub closing: Cell<bool>,
-    /// When it was accepted, its TLS handshake included.
+    /// When it was accepted; under TLS, when its handshake was done.
     pub began: Instant,
     /// When it closes because of its age.
     pub until: Instant,

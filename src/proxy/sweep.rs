@@ -32,7 +32,7 @@ enum Deadline {
     #[default]
     Never,
     At(Instant),
-    /// It is past, and its holder was woken.
+    /// The sweep has found it past, and woken whoever waited.
     Rung,
 }
 
@@ -200,6 +200,23 @@ mod tests {
         alarm.arm(None, &cx);
         sweep.tick(now + Duration::from_secs(9));
         assert!(!alarm.has_rung());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_has_rung_is_due_until_it_is_moved_or_cleared() {
+        let sweep = Sweep::default();
+        let alarm = sweep.alarm();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let changes: [fn(&Alarm); 2] = [|alarm| alarm.set(Duration::from_secs(5)), Alarm::clear];
+        for change in changes {
+            alarm.arm(Some(Instant::now()), cx);
+            sweep.tick(Instant::now());
+            for _ in 0..2 {
+                assert!(alarm.has_rung() && alarm.is_due() && alarm.poll_due(cx).is_ready());
+            }
+            change(&alarm);
+            assert!(!alarm.has_rung() && !alarm.is_due() && alarm.poll_due(cx).is_pending());
+        }
     }
 
     #[tokio::test(start_paused = true)]

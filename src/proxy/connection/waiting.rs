@@ -1,6 +1,6 @@
 //! How long a client may take, by what its connection waits for.
 //!
-//! Inside: the deadlines of a connection between answers. Kept out: the alarm that keeps them, and what follows.
+//! Inside: the deadlines of an HTTP/1 connection, and when a stop changes them. Kept out: the alarm that keeps them, and what follows.
 
 use std::time::Duration;
 

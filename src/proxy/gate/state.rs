@@ -2,7 +2,7 @@
 //!
 //! Inside: marks and counts. Kept out: what follows from them. They are relaxed atomics and not cells only because hyper
 //! asks of a stream that it can be upgraded that it is `Send`; the connection stays on its worker, and an uncontended relaxed
-//! load or store is a plain one.
+//! load or store is a plain one. What only HTTP/2 counts is in cells, since nothing there is upgraded.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};

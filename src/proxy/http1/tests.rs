@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, Uri, Version};
@@ -31,7 +32,7 @@ fn client(is_tls: bool) -> Rc<Client> {
         protocol: Protocol::Http1,
         closing: false.into(),
         began: Instant::now(),
-        until: Instant::now(),
+        until: Instant::now() + Duration::from_secs(3_600),
         http2: None,
     })
 }

@@ -224,7 +224,7 @@ impl Edge {
             protocol,
             closing: Cell::new(false),
             began: Instant::now(),
-            until: Instant::now(),
+            until: Instant::now() + Duration::from_secs(3_600),
             http2: Some(Rc::default()),
         });
         let (upstream, verdict, faults) = (Arc::clone(&self.upstream), self.verdict.clone(), Rc::clone(&self.faults));

@@ -69,7 +69,7 @@ struct Turns {
 struct Known {
     /// The one used last is last.
     idle: Vec<Idle>,
-    /// No connection was given back since the last look.
+    /// There was a look since a connection was given back last.
     is_unused: bool,
     failures: u32,
     down_until: Option<Instant>,
@@ -268,10 +268,60 @@ impl Inner {
             known.idle.retain(|idle| idle.expires > now && idle.connection.is_quiet());
             // A server that failed is remembered past its pause, so that the next failure pauses it for longer.
             let remembers = known.down_until.is_some_and(|until| until + LONGEST_PAUSE > now);
-            // One whose connections happen to be in use just now is not forgotten.
+            // One that gave a connection back since the last look is not forgotten, though it may be in use just now.
             let was_unused = std::mem::replace(&mut known.is_unused, true);
+            if !remembers {
+                (known.failures, known.down_until) = (0, None);
+            }
             remembers || !known.idle.is_empty() || !was_unused
         });
         !servers.is_empty() && !self.is_closed.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::super::connection::Stream;
+    use super::super::testing::{connection, upstream};
+    use super::*;
+
+    const KEEP: Duration = Duration::from_secs(60);
+
+    /// Pools that nobody looks through but the test.
+    fn pools() -> Pools {
+        let pools = Pools::new(WorkerId(0), Sweep::default(), LocalTasks::default());
+        pools.inner.is_swept.set(true);
+        pools
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_connection_is_in_use_at_a_look_is_known_until_it_has_been_unused_for_one() {
+        let (pools, upstream, now) = (pools(), upstream(), Instant::now());
+        let (near, _far) = tokio::io::duplex(64);
+        let mut used = Some(connection(&upstream, Stream::Other(RefCell::new(Box::new(near)))));
+        for _ in 0..3 {
+            pools.give_back(used.take().expect("a connection"), KEEP, now);
+            used = pools.take(&upstream.servers()[0], now);
+            assert!(pools.inner.sweep_once(now));
+        }
+        assert!(!pools.inner.sweep_once(now));
+        assert!(pools.inner.servers.borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn failures_are_forgotten_after_the_longest_pause_though_connections_are_left() {
+        let (pools, upstream) = (pools(), upstream());
+        let server = &upstream.servers()[0];
+        let (near, _far) = tokio::io::duplex(64);
+        for _ in 0..3 {
+            pools.failed(server);
+        }
+        let later = Instant::now() + LONGEST_PAUSE * 3;
+        pools.give_back(connection(&upstream, Stream::Other(RefCell::new(Box::new(near)))), KEEP, later);
+        assert!(pools.is_down(server) && pools.inner.sweep_once(later));
+        let servers = pools.inner.servers.borrow();
+        assert_eq!(servers.get(&server.id()).map(|known| (known.failures, known.down_until)), Some((0, None)));
     }
 }
