@@ -33,7 +33,8 @@ const TRIES: usize = 3;
 
 pub fn forward(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
     let rate = half_of_nginx(bench)?;
-    let rounds = bench.settings.rounds;
+    // Short ones and many, since a stall of the machine decides a whole one.
+    let rounds = bench.settings.rounds * 2;
     let title = format!("{} ({rate:.0} requests/s)", row.title);
     let found = each(
         bench,
@@ -41,7 +42,7 @@ pub fn forward(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
         rounds,
         |verified| Some(&verified.plain.forward),
         |engine, settings, ready, exchange| {
-            let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice * 2 };
+            let loaded = Loaded { exchange, connections: settings.connections, rate, time: settings.slice };
             loaded.sample(engine, &ready.running, &[0.5, 0.99, 0.999], |_| Ok(true))
         },
     )?;
