@@ -28,8 +28,8 @@ pub struct Rounds {
     pub noisy: usize,
 }
 
-/// Rounds of a row that are repeated for steal, at most: where it does not end, nor would the comparison.
-const REPEATED: usize = 3;
+/// Rounds of a row of times that are repeated for steal, at most: where it does not end, nor would the comparison.
+pub const REPEATED: usize = 3;
 
 /// Who takes part in one round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +45,10 @@ impl Share {
     }
 }
 
-/// Runs so many rounds of contenders.
+/// Runs so many rounds of contenders, of which so many are repeated for steal at most.
 pub fn interleave(
     contenders: &[Share],
-    rounds: usize,
+    (rounds, repeated): (usize, usize),
     mut measure: impl FnMut(usize) -> io::Result<Sample>,
 ) -> io::Result<Rounds> {
     let mut all = Rounds {
@@ -71,7 +71,7 @@ pub fn interleave(
             }
         }
         let is_stolen = accounting::machine()?.steal_since(before) > STEAL;
-        if is_stolen && all.repeated < REPEATED {
+        if is_stolen && all.repeated < repeated {
             all.repeated += 1;
             continue;
         }

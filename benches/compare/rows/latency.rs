@@ -15,7 +15,7 @@ use crate::finding::{Entrant, Finding, findings};
 use crate::load::{Exchange, fetch, open};
 use crate::proxies::Running;
 use crate::proxies::site::feed;
-use crate::run::{Sample, Share, interleave};
+use crate::run::{REPEATED, Sample, Share, interleave};
 use crate::statistics::{percentile, spread};
 use crate::verify::get;
 
@@ -69,7 +69,7 @@ pub fn reload(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
             time: settings.slice,
         };
         let mut generation = 0;
-        let rounds = interleave(&[Share::Every; 2], settings.rounds, |at| {
+        let rounds = interleave(&[Share::Every; 2], (settings.rounds, REPEATED), |at| {
             let shares = [0.99, 0.999];
             if at == 0 {
                 return loaded.sample(engine, &ready.running, &shares, |_| Ok(true));

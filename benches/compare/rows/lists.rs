@@ -9,7 +9,7 @@ use super::{NONE, Row};
 use crate::bench::{Bench, PROXY_CORE, Ready, closed_loop};
 use crate::finding::{Entrant, Finding, findings};
 use crate::proxies::site::Site;
-use crate::run::{Sample, Share, interleave};
+use crate::run::{REPEATED, Sample, Share, interleave};
 
 pub fn sizes(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
     let mut found = Vec::new();
@@ -23,7 +23,7 @@ pub fn sizes(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
             sizes.push(bench.ready_on(&site, &contender, (1, PROXY_CORE))?);
         }
         let Bench { settings, engine, failed, .. } = &mut *bench;
-        let rounds = interleave(&vec![Share::Every; sizes.len()], settings.rounds, |at| {
+        let rounds = interleave(&vec![Share::Every; sizes.len()], (settings.rounds, REPEATED), |at| {
             let ready: &Ready = sizes.get(at).ok_or_else(|| io::Error::other("no such list"))?;
             let exchanges = &ready.verified.plain;
             let blocked = exchanges.blocked.as_ref().ok_or_else(|| io::Error::other("nothing is blocked"))?;

@@ -15,7 +15,7 @@ use crate::bench::{Bench, Ready};
 use crate::engine::Engine;
 use crate::finding::{Finding, Metric, findings};
 use crate::goals::Goal;
-use crate::run::{Sample, interleave};
+use crate::run::{REPEATED, Sample, interleave};
 use crate::settings::Settings;
 use crate::verify::Verified;
 
@@ -174,7 +174,9 @@ fn each<T>(
     let Bench { settings, engine, ready, failed, .. } = bench;
     let chosen: Vec<_> = places.iter().filter_map(|place| ready.get(*place)).collect();
     let shares: Vec<_> = chosen.iter().map(|ready| ready.contender.kind.share(settings)).collect();
-    let rounds = interleave(&shares, rounds, |at| {
+    // Memory does not feel it.
+    let repeated = if row.metrics.iter().all(|metric| metric.unit == MEMORY) { 0 } else { REPEATED };
+    let rounds = interleave(&shares, (rounds, repeated), |at| {
         let ready = chosen.get(at).ok_or_else(|| io::Error::other("no such contender"))?;
         let picked = pick(&ready.verified).ok_or_else(|| io::Error::other("cannot do this"))?;
         measure(engine, settings, ready, picked)

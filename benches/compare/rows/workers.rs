@@ -7,7 +7,7 @@ use std::io;
 use super::Row;
 use crate::bench::{Bench, Ready, closed_loop};
 use crate::finding::{Absent, Entrant, Finding, findings};
-use crate::run::{Sample, interleave};
+use crate::run::{REPEATED, Sample, interleave};
 
 const BOTH_CORES: &str = "0,1";
 
@@ -31,7 +31,7 @@ pub fn two(bench: &mut Bench, row: &Row) -> io::Result<Vec<Finding>> {
     }
     let Bench { settings, engine, failed, .. } = bench;
     let shares: Vec<_> = started.iter().map(|ready| ready.contender.kind.share(settings)).collect();
-    let rounds = interleave(&shares, settings.rounds, |at| {
+    let rounds = interleave(&shares, (settings.rounds, REPEATED), |at| {
         let ready: &Ready = started.get(at).ok_or_else(|| io::Error::other("no such contender"))?;
         let exchange = &ready.verified.plain.forward;
         let sample = closed_loop(engine, &ready.running, exchange, settings.connections, settings.slice / 2)?;
