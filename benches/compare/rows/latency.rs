@@ -107,15 +107,13 @@ impl Loaded<'_> {
         mut is_over: impl FnMut(&mut Engine) -> io::Result<bool>,
     ) -> io::Result<Sample> {
         let before = running.process.cpu_time()?;
-        let mut pieces = Vec::new();
-        for load in 0.. {
-            pieces.extend(open::run(engine, self.exchange, self.connections, self.rate, (self.time, PIECE))?);
-            if is_over(engine)? {
-                break;
-            }
-            if load == LOADS {
+        let (mut pieces, mut loads) = (Vec::new(), 0);
+        while loads == 0 || !is_over(engine)? {
+            if loads == LOADS {
                 return Err(running.process.failed("did not read the list that was rewritten"));
             }
+            pieces.extend(open::run(engine, self.exchange, self.connections, self.rate, (self.time, PIECE))?);
+            loads += 1;
         }
         let cpu = running.process.cpu_time()?.since(before);
         pieces.iter_mut().for_each(|latencies| latencies.sort_unstable());

@@ -53,11 +53,10 @@ where
     let mut driver = Driver { client: Rc::clone(&client), state: Arc::clone(&state), alarm, deadlines };
     let gate = Gate::new(io, Arc::clone(&state), connections.limits(head_limits), &unread);
     drop(unread);
-    let lifetime =
-        Lifetime { requests: connections.limits(|limits| limits.requests_per_connection), until: client.until };
+    let most_requests = connections.limits(|limits| limits.requests_per_connection);
     let service = service_fn(|request| {
         let request = keep_upgrade(request, &upgrade, &state);
-        answer(&connections.service, &client, &state, &lifetime, request)
+        answer(&connections.service, &client, &state, most_requests, request)
     });
     let mut connection = connections.limits(builder).serve_connection(TokioIo::new(gate), service).with_upgrades();
     let ending = poll_fn(|cx| driver.poll(cx, &mut connection)).await;
@@ -95,12 +94,6 @@ fn builder(limits: &Limits) -> Builder {
     builder
 }
 
-/// When a connection has had its requests or its age.
-struct Lifetime {
-    requests: u64,
-    until: Instant,
-}
-
 /// Keeps a handle on what hyper makes of a request that asks for an upgrade: where none comes of it and the connection
 /// closes, hyper hands the stream to whoever holds one, and drops it where nobody does.
 fn keep_upgrade(
@@ -130,13 +123,13 @@ fn answer<V: Service>(
     service: &V,
     client: &Rc<Client>,
     state: &Arc<ClientState>,
-    lifetime: &Lifetime,
+    most_requests: u64,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answering<V::Body>>, V::Error>> + use<V> {
     let head = state.take_verdict();
     // HTTP/1.0 has no chunks: the end of the connection is the end of the body (RFC 9112 section 6.3).
     let ends_with_connection = request.version() == Version::HTTP_10;
-    if state.requests.get() >= lifetime.requests || Instant::now() >= lifetime.until {
+    if state.requests.get() >= most_requests || Instant::now() >= client.until {
         client.closing.set(true);
     }
     let busy = Busy(Arc::clone(state));

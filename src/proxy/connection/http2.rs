@@ -28,7 +28,7 @@ use crate::proxy::context::Client;
 use crate::proxy::gate;
 use crate::proxy::gate::frames::FrameGate;
 use crate::proxy::gate::head::HeadLimits;
-use crate::proxy::gate::state::{ClientState, Mark};
+use crate::proxy::gate::state::{ClientState, Http2State, Mark};
 use crate::proxy::limits::Limits;
 use crate::proxy::sweep::Alarm;
 use crate::telemetry::outcome::Rejection;
@@ -63,6 +63,7 @@ where
     let streams = connections.limits(|limits| Rc::new(Streams::new(limits)));
     let mut driver =
         connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), Rc::clone(&streams), limits));
+    let http2 = Rc::clone(&driver.http2);
     let heads = connections
         .limits(|limits| HeadLimits { bytes: limits.http2_header_list_bytes as usize, ..head_limits(limits) });
     let executor = OnWorker(connections.worker.tasks.clone());
@@ -71,7 +72,7 @@ where
         service_fn(move |request| answer(&service, &client, &streams, &heads, request))
     };
     let cork = Corked::new(io, Rc::clone(&connections.worker));
-    let io = FrameGate::new(cork.clone(), Arc::clone(&state), client.http2.clone().unwrap_or_default());
+    let io = FrameGate::new(cork.clone(), Arc::clone(&state), http2);
     let mut connection =
         pin!(connections.limits(|limits| builder(executor, limits)).serve_connection(TokioIo::new(io), service));
     let ending =
@@ -258,6 +259,7 @@ enum Ending {
 struct Driver {
     client: Rc<Client>,
     state: Arc<ClientState>,
+    http2: Rc<Http2State>,
     streams: Rc<Streams>,
     head_timeout: Duration,
     keep_alive_timeout: Duration,
@@ -283,6 +285,7 @@ impl Driver {
             look_at: None,
             is_leaving: false,
             refused: 0,
+            http2: client.http2.clone().unwrap_or_default(),
             client,
             state,
             streams,
@@ -361,8 +364,7 @@ impl Driver {
 
     fn set_deadline(&mut self) {
         let now = Instant::now();
-        let (requests, data) =
-            (self.streams.requests.get(), self.client.http2.as_ref().map_or(0, |http2| http2.data_frames.get()));
+        let (requests, data) = (self.streams.requests.get(), self.http2.data_frames.get());
         // A stream is over here when hyper has its last piece; the client may still have some of it to read.
         if self.streams.open.get() > 0 || self.state.has(Mark::WriteBlocked) {
             self.idle = None;

@@ -321,8 +321,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if let StageProjection::First { serving } = this.stage.as_mut().project() {
-            match ready!(serving.poll(cx)) {
+        loop {
+            let left = match this.stage.as_mut().project() {
+                StageProjection::First { serving } => ready!(serving.poll(cx)),
+                StageProjection::Rest { serving } => return serving.as_mut().poll(cx),
+            };
+            match left {
                 Left::Rest(http1) => {
                     let serving = Box::pin(http1::serve(Rc::clone(this.connections), http1));
                     this.stage.set(Stage::Rest { serving });
@@ -333,10 +337,6 @@ where
                     return Poll::Ready(());
                 }
             }
-        }
-        match this.stage.project() {
-            StageProjection::Rest { serving } => serving.as_mut().poll(cx),
-            StageProjection::First { .. } => Poll::Ready(()),
         }
     }
 }

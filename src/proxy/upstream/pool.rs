@@ -281,7 +281,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use tokio::io::DuplexStream;
 
     use super::super::connection::Stream;
     use super::super::testing::{connection, upstream};
@@ -296,11 +296,17 @@ mod tests {
         pools
     }
 
+    /// A connection to the one server of an upstream, and its other end.
+    fn made(upstream: &Upstream) -> (Connection, DuplexStream) {
+        let (near, far) = tokio::io::duplex(64);
+        (connection(upstream, Stream::Other(RefCell::new(Box::new(near)))), far)
+    }
+
     #[tokio::test]
     async fn a_server_whose_connection_is_in_use_at_a_look_is_known_until_it_has_been_unused_for_one() {
         let (pools, upstream, now) = (pools(), upstream(), Instant::now());
-        let (near, _far) = tokio::io::duplex(64);
-        let mut used = Some(connection(&upstream, Stream::Other(RefCell::new(Box::new(near)))));
+        let (made, _far) = made(&upstream);
+        let mut used = Some(made);
         for _ in 0..3 {
             pools.give_back(used.take().expect("a connection"), KEEP, now);
             used = pools.take(&upstream.servers()[0], now);
@@ -314,12 +320,12 @@ mod tests {
     async fn failures_are_forgotten_after_the_longest_pause_though_connections_are_left() {
         let (pools, upstream) = (pools(), upstream());
         let server = &upstream.servers()[0];
-        let (near, _far) = tokio::io::duplex(64);
         for _ in 0..3 {
             pools.failed(server);
         }
         let later = Instant::now() + LONGEST_PAUSE * 3;
-        pools.give_back(connection(&upstream, Stream::Other(RefCell::new(Box::new(near)))), KEEP, later);
+        let (made, _far) = made(&upstream);
+        pools.give_back(made, KEEP, later);
         assert!(pools.is_down(server) && pools.inner.sweep_once(later));
         let servers = pools.inner.servers.borrow();
         assert_eq!(servers.get(&server.id()).map(|known| (known.failures, known.down_until)), Some((0, None)));
