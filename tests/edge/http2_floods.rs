@@ -9,12 +9,15 @@ use crate::support::frames::{
     Answer, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADER_TABLE_SIZE, HEADERS, INITIAL_WINDOW_SIZE, PING,
     PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, fields, frame, settings_payload,
 };
+use crate::support::setup::record;
 use crate::support::siege::{besiege, nothing_is_left};
 use crate::support::{Edge, Origin, Setup, eventually};
 
 type Fields = &'static [(&'static [u8], &'static [u8])];
 
 const GET: Fields = fields![b":method" b"GET", b":scheme" b"https", b":authority" b"open.example", b":path" b"/"];
+const GET_BLOCKED: Fields =
+    fields![b":method" b"GET", b":scheme" b"https", b":authority" b"blocked.example", b":path" b"/"];
 const POST: Fields = fields![b":method" b"POST", b":scheme" b"https", b":authority" b"open.example", b":path" b"/"];
 
 fn edge_before(origin: &Origin) -> Setup {
@@ -151,6 +154,42 @@ fn data_that_carries_next_to_nothing_ends_the_connection() {
         assert!(edge.settled(what).rejected("protocol") <= (number + 1) as f64, "{what}");
     }
     nothing_is_left(&edge, "small DATA");
+}
+
+/// The connection breaks, and with it the request: that is one refusal, of one request.
+#[test]
+fn flood_on_a_request_that_is_being_served_is_counted_once() {
+    let origin = Origin::hello();
+    let edge = edge_before(&origin).start();
+    for number in 1..=3 {
+        let mut client = connect(&edge);
+        client.send(HEADERS, END_HEADERS, 1, &block(POST));
+        eventually("the request is served", || edge.metrics().sum("sluis_requests_in_flight", &[]) > 0.0);
+        flood(&mut client, &frame(DATA, 0, 1, b"").repeat(200), 300);
+        let metrics = edge.settled("after the flood");
+        let counts = (metrics.rejected("protocol"), metrics.outcome("rejected"), metrics.outcome("aborted"));
+        assert_eq!(counts, (f64::from(number), u64::try_from(number).unwrap_or_default(), 0));
+    }
+}
+
+/// An answer waits for room that the client does not give, a page of ours whole already: the connection breaks, and that is one refusal.
+#[test]
+fn connection_that_breaks_before_its_answers_are_taken_is_counted_once() {
+    let origin = Origin::hello();
+    let edge = edge_before(&origin).records(record("first", "blocked.example")).start();
+    for (number, request) in (1..).zip([GET, GET_BLOCKED, GET, GET_BLOCKED]) {
+        let no_room = &[(INITIAL_WINDOW_SIZE, 0)];
+        let mut client = Frames::connect_with(edge.address("https"), Some("open.example"), no_room);
+        client.send(HEADERS, END_STREAM | END_HEADERS, 1, &block(request));
+        while client.read().is_some_and(|(kind, ..)| kind != HEADERS) {}
+        // RFC 9113 section 6.1: DATA belong to a stream.
+        client.send(DATA, 0, 0, b"x");
+        while client.read().is_some() {}
+        eventually("it is counted", || edge.metrics().rejected("protocol") >= f64::from(number));
+        let metrics = edge.settled("after the break");
+        let rejected = (metrics.rejected("protocol"), metrics.outcome("rejected"), metrics.outcome("aborted"));
+        assert_eq!(rejected, (f64::from(number), u64::try_from(number).unwrap_or_default(), 0));
+    }
 }
 
 #[test]

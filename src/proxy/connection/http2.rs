@@ -60,7 +60,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     V: Service,
 {
-    let streams = connections.limits(|limits| Rc::new(Streams::new(limits)));
+    let streams = connections.limits(|limits| Rc::new(Streams::new(&client, limits)));
     let mut driver =
         connections.limits(|limits| Driver::new(Rc::clone(&client), Arc::clone(&state), Rc::clone(&streams), limits));
     let http2 = Rc::clone(&driver.http2);
@@ -82,7 +82,8 @@ where
         Ending::Cut | Ending::Stuck | Ending::Idle | Ending::Gone => {}
         // The client broke the protocol itself, and not only one of its requests.
         Ending::Closed(Err(_)) if !state.has(Mark::Failed) && !state.has(Mark::SocketEnded) => {
-            count_unserved(&client, Some(Rejection::Protocol));
+            driver.http2.broken_streams.update(|count| count + 1);
+            driver.streams.is_broken.set(true);
         }
         Ending::Closed(_) => {}
     }
@@ -135,6 +136,9 @@ fn answer<V: Service>(
 
 /// The streams of a connection that are being answered.
 struct Streams {
+    client: Rc<Client>,
+    /// The client broke the protocol. A request that is open tells of it when it ends.
+    is_broken: Cell<bool>,
     open: Cell<usize>,
     requests: Cell<u64>,
     most_requests: u64,
@@ -144,8 +148,10 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(limits: &Limits) -> Self {
+    fn new(client: &Rc<Client>, limits: &Limits) -> Self {
         Self {
+            client: Rc::clone(client),
+            is_broken: Cell::new(false),
             open: Cell::new(0),
             requests: Cell::new(0),
             most_requests: limits.requests_per_connection,
@@ -156,6 +162,15 @@ impl Streams {
 
     fn has_stuck(&self, now: Instant) -> bool {
         self.deadlines.borrow().iter().any(|(_, deadline)| deadline.is_some_and(|deadline| deadline <= now))
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        // No request was left to tell of it.
+        if self.is_broken.get() && self.client.take_broken_stream() {
+            count_unserved(&self.client, Some(Rejection::Protocol));
+        }
     }
 }
 
@@ -357,7 +372,6 @@ impl Driver {
         let known = self.streams.requests.get() + self.refused;
         for _ in known..self.state.requests.get() {
             self.refused += 1;
-            self.client.take_broken_stream();
             count_unserved(&self.client, Some(Rejection::Protocol));
         }
     }
