@@ -51,7 +51,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// The request path: files (or all files of a folder) that run for every request.
 const REQUEST_PATH: &[&str] = &[
-    "host.rs",
+    "host/mod.rs",
     "live.rs",
     "telemetry/counter.rs",
     "blocklist/index/table.rs",
