@@ -52,11 +52,15 @@ const LAYERS: &[&[&str]] = &[
 /// The request path: files (or all files of a folder) that run for every request.
 const REQUEST_PATH: &[&str] = &[
     "host/mod.rs",
+    "host/room.rs",
     "live.rs",
     "telemetry/counter.rs",
     "blocklist/index/table.rs",
     "blocklist/index/compare.rs",
     "blocklist/index/mod.rs",
+    "blocklist/index/near.rs",
+    "blocklist/index/search.rs",
+    "blocklist/index/walk.rs",
     "tls/resolver.rs",
     "notice/mod.rs",
     "notice/memo.rs",

@@ -7,7 +7,11 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
+
+mod room;
+
+pub(crate) use room::{CHUNK_BYTES, CHUNKS, CommonStarts, ROOM, Room, Starts, start_of};
 
 /// The longest name, without the trailing dot (RFC 1035 section 2.3.4: 255 octets on the wire).
 pub const MAX_HOST_BYTES: usize = 253;
@@ -23,10 +27,10 @@ const MAX_UNICODE_BYTES: usize = 4 * MAX_HOST_BYTES;
 /// The name stands in the value itself, so that making one allocates nothing.
 #[derive(Clone)]
 pub struct HostName {
-    bytes: [u8; MAX_HOST_BYTES],
+    room: Room,
     length: u8,
     address: Option<IpAddr>,
-    dots: Dots,
+    starts: Starts,
 }
 
 /// A host with the port that was named beside it.
@@ -117,7 +121,7 @@ impl HostName {
     /// The canonical text as bytes, all of them ASCII.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+        &self.room.as_flattened()[start_of(usize::from(self.length))..]
     }
 
     /// The address, where it is one.
@@ -130,12 +134,17 @@ impl HostName {
         Suffixes { rest: Some(self.as_bytes()), whole: self.address.is_some() }
     }
 
-    /// The labels from the right, each with the name that it completes: what a hash of all [`HostName::suffixes`] is made
-    /// from in one pass. Of an address that divides its text at the dots and means nothing.
-    #[inline]
-    pub fn labels(&self) -> Labels<'_> {
-        let name = self.as_bytes();
-        Labels { name, end: Some(name.len()), dots: self.dots, word: name.len() / 64 }
+    /// Where the host and the names above it begin, as far as others begin there too: the shortest of [`HostName::suffixes`] first, and
+    /// on demand without that one.
+    #[inline(always)]
+    pub(crate) fn starts_among<'s>(&'s self, others: &'s Starts, spares_shortest: bool) -> CommonStarts<'s> {
+        self.starts.common(others, usize::from(self.length), spares_shortest)
+    }
+
+    /// Its bytes, with zeros before them.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// Whether the host is below a name, and not that name itself.
@@ -157,8 +166,13 @@ impl HostName {
             return Err(HostError::Empty);
         }
         let name = bytes.strip_suffix(b".").unwrap_or(bytes);
-        let mut host = Self::blank();
-        let Some(target) = host.bytes.get_mut(..name.len()) else { return Err(HostError::TooLong) };
+        if name.len() > MAX_HOST_BYTES {
+            return Err(HostError::TooLong);
+        }
+        let (mut room, mut starts) = (Room::default(), Starts::default());
+        let first = start_of(name.len());
+        starts.add(first);
+        let target = &mut room.as_flattened_mut()[first..];
         let mut label_start = 0;
         for (at, byte) in name.iter().enumerate() {
             let canonical = CANONICAL[usize::from(*byte)];
@@ -167,7 +181,7 @@ impl HostName {
                 b'.' => {
                     check_label(&target[label_start..at])?;
                     label_start = at + 1;
-                    host.dots.add(at);
+                    starts.add(first + label_start);
                 }
                 0 => return Err(HostError::ForbiddenByte(*byte)),
                 _ => {}
@@ -175,13 +189,14 @@ impl HostName {
         }
         let last = &target[label_start..];
         check_label(last)?;
+        let mut address = None;
         if is_number(last) {
             let text = std::str::from_utf8(target).unwrap_or_default();
-            let address: Ipv4Addr = text.parse().map_err(|_| HostError::NotIpv4)?;
-            host.address = Some(IpAddr::V4(address));
+            address = Some(IpAddr::V4(text.parse().map_err(|_| HostError::NotIpv4)?));
+            starts = Starts::default();
+            starts.add(first);
         }
-        host.length = length_of(name.len());
-        Ok(host)
+        Ok(Self { room, length: length_of(name.len()), address, starts })
     }
 
     fn parse_ipv6(inner: &[u8]) -> Result<Self, HostError> {
@@ -201,23 +216,23 @@ impl HostName {
     /// An address in its canonical text (RFC 5952). None only if that text did not fit, which it always does.
     fn from_address(address: IpAddr) -> Option<Self> {
         let mut host = Self::blank();
-        let mut rest = &mut host.bytes[..];
+        let mut text = [0; MAX_HOST_BYTES];
+        let mut rest = &mut text[..];
         match address {
             IpAddr::V4(v4) => write!(rest, "{v4}"),
             IpAddr::V6(v6) => write!(rest, "[{v6}]"),
         }
         .ok()?;
-        let left = rest.len();
-        host.length = length_of(MAX_HOST_BYTES - left);
+        let length = MAX_HOST_BYTES - rest.len();
+        host.room.as_flattened_mut()[start_of(length)..].copy_from_slice(&text[..length]);
+        host.length = length_of(length);
         host.address = Some(address);
-        for (at, _) in host.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
-            host.dots.add(at);
-        }
+        host.starts.add(start_of(length));
         Some(host)
     }
 
-    const fn blank() -> Self {
-        Self { bytes: [0; MAX_HOST_BYTES], length: 0, address: None, dots: Dots([0; 4]) }
+    fn blank() -> Self {
+        Self { room: Room::default(), length: 0, address: None, starts: Starts::default() }
     }
 }
 
@@ -286,62 +301,6 @@ impl<'h> Iterator for Suffixes<'h> {
         let dot = if self.whole { None } else { suffix.iter().position(|byte| *byte == b'.') };
         self.rest = dot.map(|at| &suffix[at + 1..]);
         Some(suffix)
-    }
-}
-
-/// The labels of a host from the right; see [`HostName::labels`].
-#[derive(Debug, Clone)]
-pub struct Labels<'h> {
-    name: &'h [u8],
-    /// Where the next label ends; none: there is no other.
-    end: Option<usize>,
-    dots: Dots,
-    word: usize,
-}
-
-/// One label of a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Label<'h> {
-    /// The label.
-    pub bytes: &'h [u8],
-    /// The name that begins with it, to the end of the host.
-    pub name: &'h [u8],
-}
-
-impl<'h> Iterator for Labels<'h> {
-    type Item = Label<'h>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Label<'h>> {
-        let end = self.end?;
-        self.end = self.take_last_dot();
-        let start = self.end.map_or(0, |dot| dot + 1);
-        Some(Label { bytes: &self.name[start..end], name: &self.name[start..] })
-    }
-}
-
-impl Labels<'_> {
-    #[inline(always)]
-    fn take_last_dot(&mut self) -> Option<usize> {
-        loop {
-            let word = self.dots.0.get_mut(self.word)?;
-            if let Some(bit) = word.checked_ilog2() {
-                *word ^= 1 << bit;
-                return Some(self.word * 64 + bit as usize);
-            }
-            self.word = self.word.checked_sub(1)?;
-        }
-    }
-}
-
-/// Where a name has dots, a bit a byte. They are seen once, when the name is made, and asked for on every request.
-#[derive(Debug, Clone, Copy)]
-struct Dots([u64; 4]);
-
-impl Dots {
-    /// The place is below 256, since no name is longer.
-    fn add(&mut self, at: usize) {
-        self.0[at / 64 % 4] |= 1 << (at % 64);
     }
 }
 
@@ -704,20 +663,6 @@ mod tests {
         assert!(!host("example").is_below(&host("example")));
     }
 
-    /// The words in which dots are kept meet at bytes 64, 128 and 192.
-    #[test]
-    fn labels_come_from_the_right_wherever_the_dots_are() {
-        for first in 1..=63 {
-            let text = format!("{0}.{1}.{1}.{1}.{2}", "a".repeat(first), "b".repeat(62), "c");
-            let Ok(host) = HostName::parse(text.as_bytes()) else { continue };
-            let labels: Vec<&[u8]> = host.labels().map(|label| label.bytes).collect();
-            assert_eq!(labels, text.as_bytes().rsplit(|byte| *byte == b'.').collect::<Vec<_>>());
-            let mut names: Vec<&[u8]> = host.labels().map(|label| label.name).collect();
-            names.reverse();
-            assert_eq!(names, host.suffixes().collect::<Vec<_>>());
-        }
-    }
-
     #[test]
     fn message_shows_the_byte() {
         assert!(HostError::ForbiddenByte(b'@').to_string().contains("has `@`"));
@@ -750,8 +695,6 @@ mod tests {
         fn canonical_form_is_its_own_canonical_form(bytes in near_hosts()) {
             if let Ok(host) = HostName::parse(&bytes) {
                 let again = HostName::parse(host.as_bytes()).expect("the canonical form parses");
-                let labels: Vec<_> = host.labels().map(|label| label.bytes).collect();
-                prop_assert_eq!(labels, host.as_bytes().rsplit(|byte| *byte == b'.').collect::<Vec<_>>());
                 prop_assert_eq!(again.as_str(), host.as_str());
                 prop_assert_eq!(again.address(), host.address());
                 prop_assert!((1..=MAX_HOST_BYTES).contains(&host.as_str().len()));

@@ -56,13 +56,14 @@ impl Index {
     /// An index over a base, without a delta; its sources have no names yet.
     pub(super) fn new(base: Arc<Base>, blocks: Box<[PlacedBlock]>, sources: &[Arc<IndexSource>]) -> Self {
         let decisions = number_decisions(sources);
+        let numbered = number_sources(sources);
         Self {
             masks: base.layer.masks,
             base,
             delta: None,
-            near: NearBlocks::new(&blocks),
+            near: NearBlocks::new(&blocks, &numbered),
             blocks,
-            sources: number_sources(sources),
+            sources: numbered,
             has_lifts: sources.iter().any(|source| source.parsed.names.exceptions() > 0),
             decisions,
             exceptions: number_exceptions(sources),
@@ -103,7 +104,7 @@ pub(super) fn add_keys(
     let start = (place as u64) << BLOCK_BITS;
     keys.extend(placed.iter().map(|record| {
         let name = hasher.name(record.name);
-        masks.add(&name);
+        masks.add(record.name);
         Key { hash: name.hash, position: start + u64::from(record.offset) }
     }));
 }

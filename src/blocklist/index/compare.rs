@@ -63,7 +63,7 @@ impl Index {
                 let expected = placed.candidate(start + u64::from(record.offset), &record);
                 let name = self.base.hasher.name(record.name);
                 let is_found =
-                    self.masks.may_have(&name) && self.candidates(&name).any(|found| found.is_same(&expected));
+                    self.masks.may_have(record.name) && self.candidates(&name).any(|found| found.is_same(&expected));
                 if !is_found {
                     return Err(Box::new(SelfCheckError {
                         source_name: source.name.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::build::precedence;
+use super::search::is_itself;
 use super::{Candidate, Index, IndexDecision, Match, Moment};
 use crate::blocklist::decision::Exception;
 use crate::blocklist::pattern::{PatternView, Reach};
@@ -77,7 +78,7 @@ impl Index {
         let mut names: Vec<_> = self.names_of(host).collect();
         names.reverse();
         for name in &names {
-            let itself = name.bytes.len() == host.as_bytes().len();
+            let itself = is_itself(host, name);
             for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
                 if candidate.role().lifts() {
                     continue;

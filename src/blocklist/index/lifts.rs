@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::explain::LiftedBy;
+use super::search::is_itself;
 use super::walk::HashedName;
 use super::{Candidate, Index, Moment, Role};
 use crate::host::HostName;
@@ -45,7 +46,7 @@ impl Index {
         let mut names: Vec<HashedName<'_>> = self.names_of(host).collect();
         names.reverse();
         for name in &names {
-            let itself = name.bytes.len() == host.as_bytes().len();
+            let itself = is_itself(host, name);
             for candidate in self.candidates(name).filter(|candidate| candidate.covers(itself)) {
                 if candidate.role().lifts() { &mut lifting } else { &mut blocking }.push(candidate);
             }

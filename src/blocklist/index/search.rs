@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::near::Near;
 use super::table::Pointer;
-use super::walk::HashedName;
+use super::walk::{HashedName, HashedNames};
 use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
 use crate::blocklist::names::BLOCK_BITS;
 use crate::blocklist::parsed::NameRecord;
@@ -15,23 +15,43 @@ use crate::blocklist::pattern::Reach;
 use crate::host::HostName;
 
 impl Index {
-    /// Takes in what the entries of one name of the host say. It counts before what shorter names said.
+    /// The verdict of a name that may be there, and of all longer ones, each of which counts before what shorter ones say.
     #[inline(never)]
     pub(super) fn judge<'a>(
+        &'a self,
+        host: &HostName,
+        name: &HashedName<'_>,
+        longer: HashedNames<'_, '_>,
+        moment: &Moment,
+    ) -> Verdict<'a> {
+        let mut verdict = Verdict::default();
+        match self.plain(name) {
+            Some((near, position, record)) => {
+                let (candidate, mut seen) = (near.candidate(position, &record), Seen::new(host, name));
+                self.consider(&candidate, near, &record, moment, &mut seen, &mut verdict);
+            }
+            None => self.take_in_entries(host, name, moment, &mut verdict),
+        }
+        let base = self.base.layer.table.lines();
+        for name in longer {
+            if base.hints_at(name.hash) || self.delta_hints_at(&name) {
+                self.take_in_entries(host, &name, moment, &mut verdict);
+            }
+        }
+        verdict
+    }
+
+    /// Takes in what the entries of one name of the host say.
+    #[inline(never)]
+    fn take_in_entries<'a>(
         &'a self,
         host: &HostName,
         name: &HashedName<'_>,
         moment: &Moment,
         verdict: &mut Verdict<'a>,
     ) {
-        let Some(found) = self.found(name) else { return };
-        let mut seen =
-            Seen { host, itself: name.bytes.len() == host.as_bytes().len(), has_block: false, has_shadow: false };
-        if found.list.is_empty() {
-            self.consider(&found.candidate(), found.near, &found.record, moment, &mut seen, verdict);
-            return;
-        }
-        for candidate in found.candidates() {
+        let mut seen = Seen::new(host, name);
+        for candidate in self.find(name).unwrap_or_default() {
             if let Some((near, record)) = self.record(candidate.position()) {
                 self.consider(&candidate, near, &record, moment, &mut seen, verdict);
             }
@@ -49,32 +69,34 @@ impl Index {
         seen: &mut Seen<'_>,
         verdict: &mut Verdict<'a>,
     ) {
-        if !near.is_live || !candidate.covers(seen.itself) {
+        if !near.is_live || !candidate.covers(seen.itself) || candidate.role().lifts() {
             return;
         }
-        let Some((index, decision)) = self.competing_at(candidate, moment) else { return };
-        let (place, has_place) = if decision.is_shadow {
-            (&mut verdict.shadow, &mut seen.has_shadow)
+        let decision_index = near.first_decision + candidate.owner;
+        let Some(decision) = self.competing_at(decision_index, moment) else { return };
+        let has_one = if decision.is_shadow { &mut seen.has_shadow } else { &mut seen.has_block };
+        if *has_one || (self.has_lifts && self.lift_of(seen.host, candidate, moment.now).is_some()) {
+            return;
+        }
+        *has_one = true;
+        let found = Some(match_of(candidate, decision_index, decision, record));
+        if decision.is_shadow {
+            verdict.shadow = found;
         } else {
-            (&mut verdict.block, &mut seen.has_block)
-        };
-        if !*has_place && (!self.has_lifts || self.lift_of(seen.host, candidate, moment.now).is_none()) {
-            *place = Some(match_of(candidate, index, decision, record));
-            *has_place = true;
+            verdict.block = found;
         }
     }
 
     /// The host's names that could be in a table, the shortest first.
     #[inline(always)]
-    pub(super) fn names_of<'h>(&self, host: &'h HostName) -> impl Iterator<Item = HashedName<'h>> {
+    pub(super) fn names_of<'i>(&'i self, host: &'i HostName) -> HashedNames<'i, 'i> {
         self.base.hasher.names(host, &self.masks)
     }
 
-    /// Whether the hash of a name leaves it open that it is there.
+    /// Whether the hash of a name leaves it open that it is in the delta.
     #[inline(always)]
-    pub(super) fn hints_at(&self, name: &HashedName<'_>) -> bool {
-        let hints = |layer: &Layer| layer.table.hints_at(name.hash);
-        hints(&self.base.layer) || self.delta.as_ref().is_some_and(hints)
+    pub(super) fn delta_hints_at(&self, name: &HashedName<'_>) -> bool {
+        self.delta.as_ref().is_some_and(|delta| delta.table.lines().hints_at(name.hash))
     }
 
     /// The entries of a name that are in a source, in order of precedence.
@@ -89,23 +111,13 @@ impl Index {
 
     /// What is there for a name.
     pub(super) fn find(&self, name: &HashedName<'_>) -> Option<Candidates<'_>> {
-        self.found(name).map(Found::candidates)
+        let found = self.delta.as_ref().and_then(|delta| self.find_in(delta, name));
+        found.or_else(|| self.find_in(&self.base.layer, name))
     }
 
     /// What a layer has for a name.
     pub(super) fn find_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Candidates<'i>> {
-        self.found_in(layer, name).map(Found::candidates)
-    }
-
-    #[inline(always)]
-    fn found(&self, name: &HashedName<'_>) -> Option<Found<'_>> {
-        let found = self.delta.as_ref().and_then(|delta| self.found_in(delta, name));
-        found.or_else(|| self.found_in(&self.base.layer, name))
-    }
-
-    #[inline(always)]
-    fn found_in<'i>(&'i self, layer: &'i Layer, name: &HashedName<'_>) -> Option<Found<'i>> {
-        layer.table.find(name.hash, |pointer| {
+        layer.table.lines().find(name.hash, |pointer| {
             let (position, list) = match pointer {
                 Pointer::Record(position) => (position, Default::default()),
                 Pointer::List(start) => {
@@ -114,8 +126,20 @@ impl Index {
                 }
             };
             let (near, record) = self.record(position)?;
-            (record.name == name.bytes).then_some(Found { near, position, record, list })
+            let one = || near.candidate(position, &record);
+            (record.name == name.bytes).then(|| Candidates { one: list.is_empty().then(one), list })
         })
+    }
+
+    /// The record of a name that is in the base alone, with one entry, in a plain block: what nearly all names have.
+    #[inline(always)]
+    fn plain(&self, name: &HashedName<'_>) -> Option<(&Near, u64, NameRecord<'_>)> {
+        if self.delta_hints_at(name) {
+            return None;
+        }
+        let Pointer::Record(position) = self.base.layer.table.lines().first(name.hash)? else { return None };
+        let (near, record) = self.near.record(position)?;
+        (record.name == name.bytes).then_some((near, position, record))
     }
 
     /// The block of a position.
@@ -124,11 +148,8 @@ impl Index {
     }
 
     /// The record at a position, with what is near of its block.
-    #[inline(always)]
     pub(super) fn record(&self, position: u64) -> Option<(&Near, NameRecord<'_>)> {
-        let near = self.near.of(position)?;
-        let record = self.near.record(near, position).or_else(|| self.record_of_block(position))?;
-        Some((near, record))
+        self.near.record(position).or_else(|| Some((self.near.of(position)?, self.record_of_block(position)?)))
     }
 
     #[cold]
@@ -154,18 +175,17 @@ impl Index {
 
     /// The candidate's decision, if it blocks, is in force and covers the visitor.
     pub(super) fn competing(&self, candidate: &Candidate, moment: &Moment) -> Option<&IndexDecision> {
-        self.competing_at(candidate, moment).map(|(_, decision)| decision)
-    }
-
-    /// The same, with the decision's place among all of the index.
-    #[inline(always)]
-    fn competing_at(&self, candidate: &Candidate, moment: &Moment) -> Option<(u32, &IndexDecision)> {
         if candidate.role().lifts() {
             return None;
         }
-        let index = self.decision_index(candidate)?;
-        let decision = self.decisions.get(index as usize)?;
-        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some((index, decision))
+        self.competing_at(self.decision_index(candidate)?, moment)
+    }
+
+    /// The decision at a place among all of the index, if it is in force and covers the visitor.
+    #[inline(always)]
+    fn competing_at(&self, decision_index: u32, moment: &Moment) -> Option<&IndexDecision> {
+        let decision = self.decisions.get(decision_index as usize)?;
+        (decision.in_force(moment.now) && decision.covers(moment.country)).then_some(decision)
     }
 
     /// The exception that lifts a candidate from a host, if one does.
@@ -178,7 +198,7 @@ impl Index {
             return None;
         }
         self.names_of(host).find_map(|name| {
-            let itself = name.bytes.len() == host.as_bytes().len();
+            let itself = is_itself(host, &name);
             self.candidates(&name).filter(|candidate| candidate.covers(itself)).find(|candidate| {
                 match candidate.role() {
                     Role::Block | Role::BlockImportant => false,
@@ -222,6 +242,12 @@ fn match_of<'a>(
     }
 }
 
+/// Whether a name of the host is the host.
+#[inline(always)]
+pub(super) fn is_itself(host: &HostName, name: &HashedName<'_>) -> bool {
+    name.bytes.len() == host.as_bytes().len()
+}
+
 /// What is known of a name of the host while its entries are taken in.
 struct Seen<'h> {
     host: &'h HostName,
@@ -231,24 +257,10 @@ struct Seen<'h> {
     has_shadow: bool,
 }
 
-/// A name that was found.
-struct Found<'i> {
-    /// Its first record, with what is near of the block.
-    near: &'i Near,
-    position: u64,
-    record: NameRecord<'i>,
-    /// Where it has more: all of them, and what comes after them.
-    list: &'i [Candidate],
-}
-
-impl<'i> Found<'i> {
+impl<'h> Seen<'h> {
     #[inline(always)]
-    fn candidate(&self) -> Candidate {
-        self.near.candidate(self.position, &self.record)
-    }
-
-    fn candidates(self) -> Candidates<'i> {
-        Candidates { one: self.list.is_empty().then(|| self.candidate()), list: self.list }
+    fn new(host: &'h HostName, name: &HashedName<'_>) -> Self {
+        Self { host, itself: is_itself(host, name), has_block: false, has_shadow: false }
     }
 }
 

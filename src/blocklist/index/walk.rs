@@ -3,14 +3,15 @@
 //! Inside: the seeded hash of names, the masks that spare probes, and one pass over a host that yields what is to be looked up.
 //! Kept out: the tables that are asked.
 //!
-//! A name is hashed label by label from the right. So all names of a host cost one pass over its bytes, and a longer name
-//! costs its own label more than the shorter one.
+//! A name is hashed from its end, sixteen bytes at a time, with zeros before its beginning. All names of a host end where the host ends:
+//! they share the pieces that they have in common, and each has one of its own, the piece in which it begins. No step depends on how
+//! long a label is, which no processor foresees.
 
 use std::hash::Hasher as _;
 
 use foldhash::{SharedSeed, fast, quality};
 
-use crate::host::{HostName, Labels};
+use crate::host::{CHUNK_BYTES, CHUNKS, CommonStarts, HostName, ROOM, Starts, start_of};
 
 /// The hash of names. All of its state comes from the seed: who does not know it cannot make names that collide.
 #[derive(Debug, Clone)]
@@ -23,57 +24,57 @@ pub(super) struct NameHasher {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HashedName<'h> {
     pub(super) hash: u64,
-    /// How many labels it has.
-    pub(super) labels: u32,
     pub(super) bytes: &'h [u8],
 }
 
-/// Which numbers of labels (the last bit: 63 and more) and which lengths some names have.
+/// What spares probes: which lengths some names have, and whether any has nothing above it. Where none is so, the shortest name of a host,
+/// its last label or all of an address, is not looked up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Masks {
-    labels: u64,
-    lengths: [u64; 4],
+    starts: Starts,
+    has_single: bool,
 }
 
 /// The names of a host that some masks have, the shortest first; see [`NameHasher::names`].
 #[derive(Debug, Clone)]
 pub(super) struct HashedNames<'t, 'h> {
     hasher: &'t NameHasher,
-    masks: &'t Masks,
-    rest: Labels<'h>,
-    /// What the labels so far come to.
+    host: &'h HostName,
+    starts: CommonStarts<'t>,
+    /// What the chunks come to that all names from here on have in common: those from this place on.
     state: u64,
-    labels: u32,
-    /// The shortest name that counts, in bytes.
-    shortest: usize,
+    common: usize,
 }
 
 impl NameHasher {
     pub(super) fn new(seed: u64) -> Self {
-        Self { start: seed, shared: SharedSeed::from_u64(seed) }
+        // The first step multiplies with it: from zero, all short names would have the same hash.
+        Self { start: seed.max(1), shared: SharedSeed::from_u64(seed) }
     }
 
     /// One name, as lists have it.
     pub(super) fn name<'n>(&self, name: &'n [u8]) -> HashedName<'n> {
-        let (mut state, mut labels) = (self.start, 0);
-        for label in name.rsplit(|byte| *byte == b'.') {
-            state = self.take_in(state, label);
-            labels += 1;
-        }
-        HashedName { hash: self.finish(state), labels, bytes: name }
+        let begin_bytes = name.len().wrapping_sub(1) % CHUNK_BYTES + 1;
+        let (begin, common) = name.split_at(begin_bytes.min(name.len()));
+        let (chunks, _) = common.as_chunks();
+        let state = chunks.iter().rev().fold(self.start, |state, chunk| self.take_in(state, halves(chunk)));
+        let mut chunk = [0; CHUNK_BYTES];
+        chunk[CHUNK_BYTES - begin.len()..].copy_from_slice(begin);
+        let hash = self.finish(self.take_in(state, halves(&chunk)));
+        HashedName { hash, bytes: name }
     }
 
     /// The host and every name above it, the shortest first, as far as the masks have them; of an address it alone.
     #[inline(always)]
-    pub(super) fn names<'t, 'h>(&'t self, host: &'h HostName, masks: &'t Masks) -> HashedNames<'t, 'h> {
-        let shortest = if host.address().is_some() { host.as_bytes().len() } else { 0 };
-        HashedNames { hasher: self, masks, rest: host.labels(), state: self.start, labels: 0, shortest }
+    pub(super) fn names<'t, 'h: 't>(&'t self, host: &'h HostName, masks: &'t Masks) -> HashedNames<'t, 'h> {
+        let starts = host.starts_among(&masks.starts, !masks.has_single);
+        HashedNames { hasher: self, host, starts, state: self.start, common: CHUNKS }
     }
 
     #[inline(always)]
-    fn take_in(&self, state: u64, label: &[u8]) -> u64 {
+    fn take_in(&self, state: u64, [low, high]: [u64; 2]) -> u64 {
         let mut hasher = fast::FoldHasher::with_seed(state, &self.shared);
-        hasher.write(label);
+        hasher.write_u128(u128::from(high) << 64 | u128::from(low));
         hasher.finish()
     }
 
@@ -84,26 +85,47 @@ impl NameHasher {
     }
 }
 
+/// For each byte of a chunk: what to keep of the two halves of the chunk, if a name begins there.
+const FROM_BYTE: [[u64; 2]; CHUNK_BYTES] = {
+    let mut keep = [[0; 2]; CHUNK_BYTES];
+    let mut byte = 0;
+    while byte < CHUNK_BYTES {
+        let mask = u128::MAX << (8 * byte);
+        keep[byte] = [mask as u64, (mask >> 64) as u64];
+        byte += 1;
+    }
+    keep
+};
+
+/// The halves of a chunk. A processor has them sooner one by one than as one of 16 bytes.
+#[inline(always)]
+fn halves(chunk: &[u8; CHUNK_BYTES]) -> [u64; 2] {
+    let half = |at: usize| chunk[at..].first_chunk().copied().map_or(0, u64::from_le_bytes);
+    [half(0), half(8)]
+}
+
 impl Masks {
     /// Takes in a name.
-    pub(super) fn add(&mut self, name: &HashedName<'_>) {
-        self.labels |= 1 << name.labels.min(63);
-        self.lengths[name.bytes.len() / 64 % 4] |= 1 << (name.bytes.len() % 64);
+    pub(super) fn add(&mut self, name: &[u8]) {
+        self.starts.add(start_of(name.len()));
+        self.has_single |= is_single(name);
     }
 
     /// What either has.
-    pub(super) fn union(mut self, other: &Self) -> Self {
-        self.labels |= other.labels;
-        self.lengths.iter_mut().zip(other.lengths).for_each(|(one, other)| *one |= other);
-        self
+    pub(super) fn union(self, other: &Self) -> Self {
+        Self { starts: self.starts.union(&other.starts), has_single: self.has_single | other.has_single }
     }
 
-    /// Whether any name has as many labels and bytes.
-    #[inline(always)]
-    pub(super) fn may_have(&self, name: &HashedName<'_>) -> bool {
-        let bytes = name.bytes.len();
-        self.labels >> name.labels.min(63) & 1 != 0 && self.lengths[bytes / 64 % 4] >> (bytes % 64) & 1 != 0
+    /// Whether they let a name pass.
+    pub(super) fn may_have(&self, name: &[u8]) -> bool {
+        self.starts.has(start_of(name.len())) && (self.has_single || !is_single(name))
     }
+}
+
+/// Whether no name is above this one: it has but one label, or it may be an address, whose dots divide nothing.
+fn is_single(name: &[u8]) -> bool {
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    last.len() == name.len() || last.first().is_some_and(u8::is_ascii_digit)
 }
 
 impl<'h> Iterator for HashedNames<'_, 'h> {
@@ -111,15 +133,16 @@ impl<'h> Iterator for HashedNames<'_, 'h> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<HashedName<'h>> {
-        loop {
-            let label = self.rest.next()?;
-            self.labels += 1;
-            self.state = self.hasher.take_in(self.state, label.bytes);
-            let name = HashedName { hash: self.state, labels: self.labels, bytes: label.name };
-            if self.masks.may_have(&name) && label.name.len() >= self.shortest {
-                return Some(HashedName { hash: self.hasher.finish(self.state), ..name });
-            }
+        let start = self.starts.next()?;
+        let chunks = self.host.room();
+        let at = start / CHUNK_BYTES % CHUNKS;
+        while self.common > at + 1 {
+            self.common -= 1;
+            self.state = self.hasher.take_in(self.state, halves(&chunks[self.common % CHUNKS]));
         }
+        let ([low, high], keep) = (halves(&chunks[at]), FROM_BYTE[start % CHUNK_BYTES]);
+        let hash = self.hasher.finish(self.hasher.take_in(self.state, [low & keep[0], high & keep[1]]));
+        Some(HashedName { hash, bytes: &chunks.as_flattened()[start % ROOM..] })
     }
 }
 
@@ -129,19 +152,16 @@ mod tests {
 
     use super::*;
 
-    const ALL: Masks = Masks { labels: u64::MAX, lengths: [u64::MAX; 4] };
-
     proptest! {
         #[test]
         fn one_pass_yields_what_hashing_each_name_alone_does(host in "([a-z0-9_-]{1,20}\\.){0,12}[a-z]{1,9}", seed: u64) {
             let Ok(host) = HostName::parse(host.as_bytes()) else { return Ok(()) };
             let hasher = NameHasher::new(seed);
+            let mut masks = Masks { has_single: true, ..Masks::default() };
+            host.suffixes().for_each(|name| masks.add(name));
             let mut alone: Vec<_> = host.suffixes().map(|name| hasher.name(name)).collect();
             alone.reverse();
-            let names: Vec<_> = hasher.names(&host, &ALL).collect();
-            prop_assert_eq!(&names, &alone);
-            let labels = |name: &[u8]| name.split(|byte| *byte == b'.').count();
-            prop_assert!(names.iter().all(|name| name.labels as usize == labels(name.bytes)));
+            prop_assert_eq!(hasher.names(&host, &masks).collect::<Vec<_>>(), alone);
         }
     }
 
@@ -150,27 +170,44 @@ mod tests {
         let hasher = NameHasher::new(7);
         for address in ["192.0.2.1", "[2001:db8::1]"] {
             let host = HostName::parse(address.as_bytes()).expect("an address");
-            assert_eq!(hasher.names(&host, &ALL).collect::<Vec<_>>(), [hasher.name(address.as_bytes())]);
+            let mut masks = Masks::default();
+            masks.add(address.as_bytes());
+            assert_eq!(hasher.names(&host, &masks).collect::<Vec<_>>(), [hasher.name(address.as_bytes())]);
         }
     }
 
     #[test]
     fn masks_let_pass_what_they_took_in_and_spare_the_rest() {
-        let hasher = NameHasher::new(7);
         let mut masks = Masks::default();
         let deep = "a.".repeat(126) + "b";
         for name in ["a.example", "a.b.example.org", &deep] {
-            assert!(!masks.may_have(&hasher.name(name.as_bytes())), "{name}");
-            masks.add(&hasher.name(name.as_bytes()));
-            assert!(masks.may_have(&hasher.name(name.as_bytes())), "{name}");
+            assert!(!masks.may_have(name.as_bytes()), "{name}");
+            masks.add(name.as_bytes());
+            assert!(masks.may_have(name.as_bytes()), "{name}");
         }
-        let spared = ["example", "b.example", "x.a.example", "aa.b.example.org"];
-        let is_spared = |name: &&str| !masks.may_have(&hasher.name(name.as_bytes()));
-        assert_eq!(spared.iter().filter(|name| is_spared(name)).count(), 3, "`b.example` is as long as `a.example`");
-        let host = HostName::parse(b"www.b.example").expect("a host");
-        let names: Vec<_> = hasher.names(&host, &masks).map(|name| name.bytes).collect();
-        assert_eq!(names, [b"b.example"]);
-        assert!(Masks::default().union(&masks).may_have(&hasher.name(b"a.example")));
+        let spared = ["example", "b.example", "x.a.example", "singlelab", "aa.b.example.org"];
+        assert_eq!(
+            spared.iter().filter(|name| !masks.may_have(name.as_bytes())).count(),
+            4,
+            "`b.example` is as long as `a.example`"
+        );
+        let host = |text: &str| HostName::parse(text.as_bytes()).expect("a host");
+        let names = |host: &HostName, masks: &Masks| -> Vec<String> {
+            let hasher = NameHasher::new(7);
+            let names = hasher.names(host, masks);
+            names.map(|name| String::from_utf8_lossy(name.bytes).into_owned()).collect()
+        };
+        assert_eq!(names(&host("www.b.example"), &masks), ["b.example"]);
+        assert_eq!(names(&host("wwww.a.ninebytes"), &masks), [""; 0]);
+        assert_eq!(names(&host("ninebytes"), &masks), [""; 0]);
+        assert_eq!(names(&host("192.0.2.1"), &masks), [""; 0]);
+        assert!(Masks::default().union(&masks).may_have(b"a.example"));
+        for single in ["ninebytes", "192.0.2.1", "[2001::1]"] {
+            let mut masks = masks;
+            masks.add(single.as_bytes());
+            assert_eq!(names(&host(single), &Masks::default().union(&masks)), [single]);
+            assert_eq!(names(&host("wwww.a.ninebytes"), &masks), ["ninebytes"]);
+        }
     }
 
     /// The line of a table is in the high bits of a hash, the tag in the low ones: both must be spread as by chance.

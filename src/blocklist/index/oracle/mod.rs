@@ -79,7 +79,9 @@ impl Draft {
         patterns.iter().fold(self, |draft, pattern| draft.name(pattern, Effect::Lift, owner))
     }
 
-    fn source(self, name: &str) -> Arc<IndexSource> {
+    fn source(mut self, name: &str) -> Arc<IndexSource> {
+        // As it is once the source is read.
+        self.parsed.names.shrink_to_fit();
         Arc::new(IndexSource { name: name.to_owned(), is_feed: self.is_feed, parsed: Arc::new(self.parsed) })
     }
 }

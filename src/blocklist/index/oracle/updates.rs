@@ -22,6 +22,8 @@ fn pack(lines: &[(String, Effect, Owner)]) -> Names {
     for (line, (pattern, effect, owner)) in (1..).zip(lines) {
         names.push(Pattern::parse(pattern).expect("a pattern").view(), *effect, line, *owner);
     }
+    // As a source has them once it is read.
+    names.shrink_to_fit();
     names
 }
 
