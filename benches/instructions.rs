@@ -50,10 +50,10 @@ fn recorded(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::plain(args = ("www.example.com"), config = recorded(721))]
-#[bench::upper_case_with_port(args = ("WWW.Example.COM:8080"), config = recorded(846))]
-#[bench::ipv6(args = ("[2001:db8::1]:443"), config = recorded(4706))]
-#[bench::refused(args = ("www.example.com/path"), config = recorded(504))]
+#[bench::plain(args = ("www.example.com"), config = recorded(658))]
+#[bench::upper_case_with_port(args = ("WWW.Example.COM:8080"), config = recorded(782))]
+#[bench::ipv6(args = ("[2001:db8::1]:443"), config = recorded(3060))]
+#[bench::refused(args = ("www.example.com/path"), config = recorded(571))]
 fn host(text: &str) -> Result<Authority, HostError> {
     Authority::parse(black_box(text.as_bytes()))
 }
@@ -106,8 +106,8 @@ fn lookups(first: u32) -> (&'static Index, &'static [HostName]) {
 }
 
 #[library_benchmark(setup = lookups)]
-#[bench::miss_64(args = (NAMES), config = recorded(30_660))]
-#[bench::hit_64(args = (0), config = recorded(68_450))]
+#[bench::miss_64(args = (NAMES), config = recorded(17_149))]
+#[bench::hit_64(args = (0), config = recorded(39_162))]
 fn verdict((index, hosts): (&'static Index, &'static [HostName])) -> usize {
     hosts.iter().filter(|host| index.verdict(black_box(host), &MOMENT).block.is_some()).count()
 }

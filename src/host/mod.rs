@@ -109,7 +109,9 @@ impl HostName {
         }
         // Nothing is denied here: what is left that is no host byte is found by the same parser as always.
         let ascii = idna::domain_to_ascii_cow(bytes, idna::AsciiDenyList::EMPTY).map_err(|_| HostError::NotUts46)?;
-        Self::parse_name(ascii.as_bytes())
+        let mut host = Self::blank();
+        host.take_in_name(ascii.as_bytes())?;
+        Ok(host)
     }
 
     /// The canonical text; an IPv6 address stands in brackets.
@@ -153,15 +155,25 @@ impl HostName {
     }
 
     fn parse_trimmed(bytes: &[u8]) -> Result<Self, HostError> {
+        let mut host = Self::blank();
+        host.take_in(bytes)?;
+        Ok(host)
+    }
+
+    /// Takes a host in where there is none. It stays where it is, since moving it costs as much as reading it.
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), HostError> {
         match bytes {
             [] => Err(HostError::Empty),
-            [b'[', inner @ .., b']'] => Self::parse_ipv6(inner),
+            [b'[', inner @ .., b']'] => {
+                *self = Self::parse_ipv6(inner)?;
+                Ok(())
+            }
             [b'[', ..] => Err(HostError::Bracket),
-            _ => Self::parse_name(bytes),
+            _ => self.take_in_name(bytes),
         }
     }
 
-    fn parse_name(bytes: &[u8]) -> Result<Self, HostError> {
+    fn take_in_name(&mut self, bytes: &[u8]) -> Result<(), HostError> {
         if bytes.is_empty() {
             return Err(HostError::Empty);
         }
@@ -169,10 +181,9 @@ impl HostName {
         if name.len() > MAX_HOST_BYTES {
             return Err(HostError::TooLong);
         }
-        let (mut room, mut starts) = (Room::default(), Starts::default());
         let first = start_of(name.len());
-        starts.add(first);
-        let target = &mut room.as_flattened_mut()[first..];
+        let target = &mut self.room.as_flattened_mut()[first..];
+        self.starts.add(first);
         let mut label_start = 0;
         for (at, byte) in name.iter().enumerate() {
             let canonical = CANONICAL[usize::from(*byte)];
@@ -181,7 +192,7 @@ impl HostName {
                 b'.' => {
                     check_label(&target[label_start..at])?;
                     label_start = at + 1;
-                    starts.add(first + label_start);
+                    self.starts.add(first + label_start);
                 }
                 0 => return Err(HostError::ForbiddenByte(*byte)),
                 _ => {}
@@ -189,14 +200,14 @@ impl HostName {
         }
         let last = &target[label_start..];
         check_label(last)?;
-        let mut address = None;
         if is_number(last) {
             let text = std::str::from_utf8(target).unwrap_or_default();
-            address = Some(IpAddr::V4(text.parse().map_err(|_| HostError::NotIpv4)?));
-            starts = Starts::default();
-            starts.add(first);
+            self.address = Some(IpAddr::V4(text.parse().map_err(|_| HostError::NotIpv4)?));
+            self.starts = Starts::default();
+            self.starts.add(first);
         }
-        Ok(Self { room, length: length_of(name.len()), address, starts })
+        self.length = length_of(name.len());
+        Ok(())
     }
 
     fn parse_ipv6(inner: &[u8]) -> Result<Self, HostError> {
@@ -273,7 +284,10 @@ impl Authority {
     /// `host` or `host:port` from the bytes of a request.
     pub fn parse(bytes: &[u8]) -> Result<Self, HostError> {
         let (host, port) = split_port(trim_white_space(bytes))?;
-        Ok(Self { host: HostName::parse_trimmed(host)?, port: parse_port(port)? })
+        let mut authority = Self { host: HostName::blank(), port: None };
+        authority.host.take_in(host)?;
+        authority.port = parse_port(port)?;
+        Ok(authority)
     }
 }
 
