@@ -156,6 +156,12 @@ fn data_that_carries_next_to_nothing_ends_the_connection() {
     nothing_is_left(&edge, "small DATA");
 }
 
+/// What broke the protocol, and the requests that were refused and that were given up, when all has ended.
+fn refusals(edge: &Edge) -> [u64; 3] {
+    let metrics = edge.settled("after the break");
+    [metrics.rejected("protocol") as u64, metrics.outcome("rejected"), metrics.outcome("aborted")]
+}
+
 /// The connection breaks, and with it the request: that is one refusal, of one request.
 #[test]
 fn flood_on_a_request_that_is_being_served_is_counted_once() {
@@ -166,9 +172,7 @@ fn flood_on_a_request_that_is_being_served_is_counted_once() {
         client.send(HEADERS, END_HEADERS, 1, &block(POST));
         eventually("the request is served", || edge.metrics().sum("sluis_requests_in_flight", &[]) > 0.0);
         flood(&mut client, &frame(DATA, 0, 1, b"").repeat(200), 300);
-        let metrics = edge.settled("after the flood");
-        let counts = (metrics.rejected("protocol"), metrics.outcome("rejected"), metrics.outcome("aborted"));
-        assert_eq!(counts, (f64::from(number), u64::try_from(number).unwrap_or_default(), 0));
+        assert_eq!(refusals(&edge), [number, number, 0]);
     }
 }
 
@@ -185,10 +189,8 @@ fn connection_that_breaks_before_its_answers_are_taken_is_counted_once() {
         // RFC 9113 section 6.1: DATA belong to a stream.
         client.send(DATA, 0, 0, b"x");
         while client.read().is_some() {}
-        eventually("it is counted", || edge.metrics().rejected("protocol") >= f64::from(number));
-        let metrics = edge.settled("after the break");
-        let rejected = (metrics.rejected("protocol"), metrics.outcome("rejected"), metrics.outcome("aborted"));
-        assert_eq!(rejected, (f64::from(number), u64::try_from(number).unwrap_or_default(), 0));
+        eventually("it is counted", || edge.metrics().rejected("protocol") as u64 >= number);
+        assert_eq!(refusals(&edge), [number, number, 0]);
     }
 }
 

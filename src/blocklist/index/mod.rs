@@ -200,7 +200,7 @@ impl Index {
         let mut names = self.names_of(host);
         while let Some(name) = names.next() {
             // Nearly all names of nearly all hosts are not there.
-            if base.hints_at(name.hash) || self.delta_hints_at(&name) {
+            if self.hints_at(&base, &name) {
                 return self.judge(host, &name, names, moment);
             }
         }

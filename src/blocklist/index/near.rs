@@ -36,14 +36,14 @@ pub(super) struct Near {
     pub(super) is_live: bool,
 }
 
-/// Instead of a place: not all of the block's names are under the first decision of the source, as in a feed, or they lie in no pack.
+/// Instead of a place, in a pack that no block has: not all of the block's names are under the first decision of the source, as in a feed, or they lie in no pack.
 const NOT_PLAIN: u64 = u64::MAX;
 
 impl NearBlocks {
     pub(super) fn new(blocks: &[PlacedBlock], sources: &[Source]) -> Self {
         let mut numbers: HashMap<*const u8, u64> = HashMap::new();
         let mut packs: Vec<Bytes> = Vec::new();
-        let mut start_of = |placed: &PlacedBlock| {
+        let mut place_of = |placed: &PlacedBlock| {
             if placed.block.only_owner() != Some(Owner::Decision(0)) {
                 return None;
             }
@@ -52,10 +52,11 @@ impl NearBlocks {
                 packs.push(pack.clone());
                 packs.len() as u64 - 1
             });
+            // The last number is that of `NOT_PLAIN`.
             let fits = number + 1 < 1 << (u64::BITS - START_BITS) && (start as u64) < 1 << START_BITS;
             fits.then_some(number << START_BITS | start as u64)
         };
-        let starts = blocks.iter().map(|placed| start_of(placed).unwrap_or(NOT_PLAIN)).collect();
+        let starts = blocks.iter().map(|placed| place_of(placed).unwrap_or(NOT_PLAIN)).collect();
         let near = blocks.iter().map(|placed| Near {
             first_line: placed.first_line,
             first_decision: sources.get(usize::from(placed.source)).map_or(0, |source| source.first_decision),
@@ -76,7 +77,7 @@ impl NearBlocks {
     pub(super) fn record(&self, position: u64) -> Option<(&Near, NameRecord<'_>)> {
         let block = (position >> BLOCK_BITS) as usize;
         let (start, offset) = (*self.starts.get(block)?, position & ((1 << BLOCK_BITS) - 1));
-        // What is not plain is in no pack.
+        // None for a block that is not plain.
         let pack = self.packs.get((start >> START_BITS) as usize)?;
         let bytes = pack.get(((start & ((1 << START_BITS) - 1)) + offset) as usize..)?;
         let near = self.blocks.get(block)?;

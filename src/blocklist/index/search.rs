@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::near::Near;
-use super::table::Pointer;
+use super::table::{Lines, Pointer};
 use super::walk::{HashedName, HashedNames};
 use super::{Candidate, Index, IndexDecision, IndexException, Layer, Match, Moment, PlacedBlock, Role, Verdict};
 use crate::blocklist::names::BLOCK_BITS;
@@ -34,7 +34,7 @@ impl Index {
         }
         let base = self.base.layer.table.lines();
         for name in longer {
-            if base.hints_at(name.hash) || self.delta_hints_at(&name) {
+            if self.hints_at(&base, &name) {
                 self.take_in_entries(host, &name, moment, &mut verdict);
             }
         }
@@ -93,9 +93,15 @@ impl Index {
         self.base.hasher.names(host, &self.masks)
     }
 
-    /// Whether the hash of a name leaves it open that it is in the delta.
+    /// Whether the hash of a name leaves it open that it is there. The lines of the base are given, since they are the same for all
+    /// names of a host.
     #[inline(always)]
-    pub(super) fn delta_hints_at(&self, name: &HashedName<'_>) -> bool {
+    pub(super) fn hints_at(&self, base: &Lines<'_>, name: &HashedName<'_>) -> bool {
+        base.hints_at(name.hash) || self.delta_hints_at(name)
+    }
+
+    #[inline(always)]
+    fn delta_hints_at(&self, name: &HashedName<'_>) -> bool {
         self.delta.as_ref().is_some_and(|delta| delta.table.lines().hints_at(name.hash))
     }
 
